@@ -1,0 +1,64 @@
+"""Attacks, one algorithm a file, each written once over Problem and Space. This file is their registry entries."""
+
+from __future__ import annotations
+
+from adversarial.registry import AttackEntry
+from adversarial.threats import CONTINUOUS_SURFACES, WORD_SURFACES
+
+
+_CONTINUOUS = frozenset(CONTINUOUS_SURFACES)
+_WORDS = frozenset(WORD_SURFACES)
+
+# A word has no steepest direction: hotflip is the same idea where the choices are candidates.
+_NO_STEP = dict.fromkeys(WORD_SURFACES, "words cannot be stepped along a gradient: hotflip is this attack on words")
+_NO_CANDIDATES = dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidates, and this surface has no words")
+
+ENTRIES: tuple[AttackEntry, ...] = (
+    AttackEntry(
+        name="none",
+        code="adversarial.attacks.none:none",
+        summary="the clean pass",
+        paper="",
+        access="none",
+        surfaces=_CONTINUOUS | _WORDS,
+    ),
+    AttackEntry(
+        name="noise",
+        code="adversarial.attacks.noise:noise",
+        summary="random noise of the budget's size",
+        paper="",
+        access="none",
+        surfaces=_CONTINUOUS | _WORDS,
+        defaults={"distribution": "uniform"},
+    ),
+    AttackEntry(
+        name="fgsm",
+        code="adversarial.attacks.fgsm:fgsm",
+        summary="one step along the gradient",
+        paper="https://arxiv.org/abs/1412.6572",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        excluded=_NO_STEP,
+        defaults={"loss": "ce"},
+    ),
+    AttackEntry(
+        name="pgd",
+        code="adversarial.attacks.pgd:pgd",
+        summary="projected gradient ascent with random starts",
+        paper="https://arxiv.org/abs/1706.06083",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        excluded=_NO_STEP,
+        defaults={"steps": 40, "relative_step": None, "random_start": True, "restarts": 1, "loss": "ce"},
+    ),
+    AttackEntry(
+        name="hotflip",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="replacement of the words that gain most to first order",
+        paper="https://arxiv.org/abs/1712.06751",
+        access="gradient",
+        surfaces=_WORDS,
+        excluded=_NO_CANDIDATES,
+        defaults={"steps": 1, "loss": "ce"},
+    ),
+)

@@ -1,0 +1,14 @@
+"""Random noise of the budget's size: the baseline that every gradient attack must beat."""
+
+from __future__ import annotations
+
+from adversarial.problem import Problem
+
+
+def noise(problem: Problem, *, distribution: str = "uniform") -> None:
+    """Submits one random perturbation a row, unseen by the victim.
+
+    distribution: `uniform` in the ball, `gaussian`, or `sign` (every feature at plus or minus its largest value).
+    Among word candidates all three are a uniform choice. Raises InvalidOption for another name.
+    """
+    problem.submit(problem.space.sample(problem.keys.fold("noise"), distribution))

@@ -1,0 +1,69 @@
+"""What the attacker wants, and when a row is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from adversarial.errors import InvalidOption
+from adversarial.inputs import Scores
+from adversarial.losses import class_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A batch judged.
+
+    success: bool [batch], the goal is reached. damage: float32 [batch], how much the metric suffers, more is worse
+    for the victim. done: bool [batch], no further search can make it worse.
+    """
+
+    success: Tensor
+    damage: Tensor
+    done: Tensor
+
+
+class Goal(Protocol):
+    """One batch's goal."""
+
+    def loss(self, scores: Scores, name: str) -> Tensor:
+        """What the attacker ascends, float32 [batch], each entry of its own row only."""
+
+    def judge(self, scores: Scores) -> Judgement:
+        """Judges by the metric itself, not by a loss. Scores that are not finite never succeed."""
+
+    def take(self, rows: Tensor) -> Self: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A wrong class decision, or a given one. Done at the first success.
+
+    labels: int64 [batch], the right decisions. targets: int64 [batch] or None; a target equal to its label is
+    refused, since it is reached by doing nothing.
+    """
+
+    labels: Tensor
+    targets: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.targets is not None and bool((self.targets == self.labels).any()):
+            row = int((self.targets == self.labels).nonzero()[0])
+            raise InvalidOption(f"target {int(self.targets[row])} of row {row} is its label; choose another class")
+
+    def loss(self, scores: Scores, name: str) -> Tensor:
+        if self.targets is None:
+            return class_loss(name)(scores.values, self.labels)
+        return -class_loss(name)(scores.values, self.targets)
+
+    def judge(self, scores: Scores) -> Judgement:
+        decision = scores.values.argmax(1)
+        success = decision != self.labels if self.targets is None else decision == self.targets
+        success = success & scores.finite()
+        return Judgement(success, success.to(torch.float32), success)
+
+    def take(self, rows: Tensor) -> Flip:
+        return Flip(self.labels[rows], None if self.targets is None else self.targets[rows])

@@ -1,0 +1,156 @@
+"""A ball of a norm inside a box, around each row of a batch: the space of every continuous surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adversarial.inputs import Inputs
+from adversarial.keys import Keys
+from adversarial.spaces.norms import Geometry, check_distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Ball:
+    """The inputs within `radius` of each row, inside the box [low, high].
+
+    scale: what one unit of distance is on each feature, broadcast against one row; None means 1.
+    low, high: the input range, broadcast against one row; None where it is open.
+    relative: distances are divided by the row's own norm (signal-to-noise ratios).
+    quantum: inputs lie on multiples of it (16-bit samples: 1/32768); 0 means anywhere.
+    """
+
+    inputs: Inputs
+    radius: Tensor
+    geometry: Geometry
+    scale: Tensor | None = None
+    low: Tensor | None = None
+    high: Tensor | None = None
+    relative: bool = False
+    quantum: float = 0.0
+    # Derived from the inputs once a batch, not once a step.
+    _reach: Tensor | None = field(default=None, repr=False)
+    _room: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        values = self.inputs.values
+        if self._reach is None:
+            own = self._rows(values.to(torch.float64))
+            own_norm = self.geometry.measure(own).to(torch.float32)
+            object.__setattr__(self, "_reach", own_norm if self.relative else torch.ones_like(own_norm))
+        if self._room is None and self.low is not None and self.high is not None:
+            # A row outside of the range stays where it is: the box must hold d = 0.
+            low, high = (self.low - values).clamp(max=0), (self.high - values).clamp(min=0)
+            object.__setattr__(self, "_room", (low, high))
+
+    def null(self) -> Tensor:
+        return torch.zeros_like(self.inputs.values)
+
+    def sample(self, keys: Keys, distribution: str = "uniform") -> Tensor:
+        check_distribution(distribution)
+        features = self.inputs.values[0].numel()
+        live = self._live()
+        unit = self.geometry.sample(keys, features, distribution, None if live is None else live.flatten(1))
+        length = torch.where(torch.isinf(self._limit()), 1.0, self._limit())
+        return self.project(self._shaped(unit * length[:, None]))
+
+    def project(self, d: Tensor) -> Tensor:
+        live, limit = self._live(), self._limit()
+        if live is not None:
+            d = d * live
+        low, high = (None, None) if self._room is None else (self._rows(self._room[0]), self._rows(self._room[1]))
+        return self._shaped(self.geometry.project(self._rows(d), limit, low, high))
+
+    def apply(self, d: Tensor) -> Inputs:
+        values, mask = self.inputs.values, self.inputs.mask
+        if not self.quantum:
+            return Inputs(values + d, mask)
+        on_grid = self._on_grid(d.detach())
+        return Inputs(values + (d + (on_grid - d.detach()) if d.requires_grad else on_grid), mask)
+
+    def distance(self, inputs: Inputs) -> Tensor:
+        moved = inputs.values.to(torch.float64) - self.inputs.values.to(torch.float64)
+        length = self.geometry.measure(self._rows(moved))
+        if not self.relative:
+            return length
+        own = self.geometry.measure(self._rows(self.inputs.values.to(torch.float64)))
+        return torch.where(length == 0, 0.0, length / own)  # silence cannot be disturbed: 0/0 is 0, else inf
+
+    def tolerance(self) -> Tensor:
+        rows = self._rows(self.inputs.values.to(torch.float64))
+        if self.low is None or self.high is None:
+            span = rows.abs().amax(1).clamp(min=1)
+        else:
+            span = (self.high - self.low).amax().to(torch.float64).expand(len(rows))
+        if not self.relative:
+            return 1e-6 * span
+        own = self.geometry.measure(rows)
+        return torch.where(own > 0, 1e-6 * span / own.clamp(min=1e-12), 0.0)
+
+    def intact(self, inputs: Inputs) -> Tensor:
+        values, mask = self.inputs.values, self.inputs.mask
+        if inputs.values.shape != values.shape or (inputs.mask is None) != (mask is None):
+            return torch.zeros(len(values), dtype=torch.bool, device=values.device)
+        live = self._live()
+        if live is None or mask is None or inputs.mask is None:
+            return torch.ones(len(values), dtype=torch.bool, device=values.device)
+        still = ((inputs.values == values) | live).flatten(1).all(1)
+        return still & (inputs.mask == mask).flatten(1).all(1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        live = self._live()
+        gradient = gradient if live is None else gradient * live
+        # In scaled coordinates u = d / scale the gradient is g * scale, and the step goes back by * scale.
+        scaled = gradient if self.scale is None else gradient * self.scale
+        step = self.geometry.steepest(scaled.flatten(1)).reshape(gradient.shape)
+        step = step if self.scale is None else step * self.scale
+        if not self.relative or self._reach is None:
+            return step
+        return step * self._reach.reshape(-1, *[1] * (gradient.ndim - 1))
+
+    def norm(self, d: Tensor) -> Tensor:
+        length = self.geometry.measure(self._rows(d))
+        if not self.relative or self._reach is None:
+            return length
+        return torch.where(length == 0, 0.0, length / self._reach)
+
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        return self._room
+
+    def take(self, rows: Tensor) -> Self:
+        return replace(
+            self,
+            inputs=self.inputs.take(rows),
+            radius=self.radius[rows],
+            _reach=None if self._reach is None else self._reach[rows],
+            _room=None if self._room is None else (self._room[0][rows], self._room[1][rows]),
+        )
+
+    def with_budget(self, radius: Tensor) -> Self:
+        return replace(self, radius=radius)
+
+    def _limit(self) -> Tensor:
+        """The radius in units of the geometry, [batch]."""
+        return self.radius if self._reach is None else self.radius * self._reach
+
+    def _rows(self, values: Tensor) -> Tensor:
+        return (values if self.scale is None else values / self.scale).flatten(1)
+
+    def _shaped(self, rows: Tensor) -> Tensor:
+        d = rows.reshape(self.inputs.values.shape)
+        return d if self.scale is None else d * self.scale
+
+    def _live(self) -> Tensor | None:
+        """The mask, broadcast against the values; None where every feature is real."""
+        values, mask = self.inputs.values, self.inputs.mask
+        if mask is None:
+            return None
+        return mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim)).expand_as(values)
+
+    def _on_grid(self, d: Tensor) -> Tensor:
+        """The perturbation that survives rounding the inputs to the grid, inside the ball where d is."""
+        steps = (d / self.quantum).flatten(1)
+        return (self.geometry.round(steps, self._limit() / self.quantum) * self.quantum).reshape(d.shape)

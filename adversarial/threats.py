@@ -1,0 +1,105 @@
+"""Threats: where an attacker may touch, how far, and what it may see."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+from adversarial.errors import InvalidThreat
+
+
+Surface = Literal[
+    "pixels", "waveform", "words", "characters", "embeddings", "observations", "rewards", "training-set"
+]
+Norm = Literal["linf", "l2", "l1", "l0", "snr"]
+Access = Literal["gradient", "scores", "labels", "none", "surrogate"]
+
+SURFACES: Final[tuple[str, ...]] = get_args(Surface)
+NORMS: Final[tuple[str, ...]] = get_args(Norm)
+ACCESSES: Final[tuple[str, ...]] = get_args(Access)
+
+CONTINUOUS_SURFACES: Final = ("pixels", "waveform", "embeddings", "observations")
+WORD_SURFACES: Final = ("words", "characters")
+
+_PATTERN: Final = re.compile(
+    r"(?P<surface>[a-z-]+)-(?P<norm>[a-z0-9]+):(?P<budget>[^*@<]+)"
+    r"(?:\*(?P<share>[^@<]+))?@(?P<access>[a-z]+)(?:<=(?P<queries>\d+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """What an attacker may do. Its string is its id: `pixels-linf:0.1@gradient`, `waveform-snr:30@scores<=1000`.
+
+    budget: in the norm's unit: input units for linf, l2 and l1 (for observations multiples of the environment's
+    fixed scale), a count for l0 (pixels, words), decibels for snr (more is a weaker attacker). inf means unbounded.
+    share: of an episode's steps that may be attacked, 0 < share <= 1. query_limit: answers a row may ask for.
+    """
+
+    surface: Surface
+    norm: Norm
+    budget: float
+    access: Access = "gradient"
+    query_limit: int | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of("surface", self.surface, SURFACES)
+        _one_of("norm", self.norm, NORMS)
+        _one_of("access", self.access, ACCESSES)
+        if math.isnan(self.budget) or (self.norm != "snr" and self.budget < 0):
+            raise InvalidThreat(f"budget must be a number of at least 0, got {self.budget}")
+        if self.norm == "snr" and self.surface != "waveform":
+            raise InvalidThreat(f"the norm snr bounds waveforms only, not {self.surface}")
+        if self.surface in WORD_SURFACES and self.norm != "l0":
+            raise InvalidThreat(f"{self.surface} are counted: use {self.surface}-l0:<count>, not {self.norm}")
+        if not 0 < self.share <= 1:
+            raise InvalidThreat(f"share of steps must be in (0, 1], got {self.share}")
+        if self.query_limit is not None and self.query_limit < 1:
+            raise InvalidThreat(f"query limit must be at least 1, got {self.query_limit}")
+
+    def __str__(self) -> str:
+        share = "" if self.share == 1 else f"*{self.share:g}"
+        queries = "" if self.query_limit is None else f"<={self.query_limit}"
+        return f"{self.surface}-{self.norm}:{self.budget:.12g}{share}@{self.access}{queries}"
+
+    @property
+    def radius(self) -> float:
+        """The budget as a distance, so that less is always closer: for snr the ratio of norms 10^(-dB/20)."""
+        if self.norm == "snr":
+            return float(10.0 ** (-self.budget / 20.0))
+        return self.budget
+
+    @classmethod
+    def parse(cls, text: str) -> Threat:
+        """The inverse of str. A text without `@access` means gradient access.
+
+        Raises InvalidThreat, saying the expected form.
+        """
+        found = _PATTERN.fullmatch(text if "@" in text else text + "@gradient")
+        if found is None:
+            raise InvalidThreat(
+                f"cannot read threat {text!r}; expected surface-norm:budget@access, like pixels-linf:0.1@gradient"
+            )
+        try:
+            budget, share = float(found["budget"]), float(found["share"] or 1)
+        except ValueError as error:
+            raise InvalidThreat(f"cannot read threat {text!r}: {error}") from None
+        queries = int(found["queries"]) if found["queries"] else None
+        return cls(found["surface"], found["norm"], budget, found["access"], queries, share)  # type: ignore[arg-type]
+
+    def with_access(self, access: Access) -> Threat:
+        return replace(self, access=access)
+
+    def scaled(self, factor: float) -> Threat:
+        """The same threat at factor times the distance (for snr: 20 log10(factor) dB lower)."""
+        if self.norm == "snr":
+            return replace(self, budget=self.budget - 20 * math.log10(factor))
+        return replace(self, budget=self.budget * factor)
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidThreat(f"unknown {what} {value!r}; expected one of {', '.join(known)}")

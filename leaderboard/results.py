@@ -1,0 +1,251 @@
+"""The record of one cell: its identity, its outcome, and how both become canonical JSON.
+
+A record holds only what a rerun reproduces byte for byte. When a cell ran, how long it took and how much
+memory it needed is in the journal, which is a diary and not evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "n/a", "failed", "timeout"]
+Severity = Literal["suspect", "invalid"]
+Scalar = str | int | float | bool | None
+
+
+class ResultError(ValueError):
+    """A record that cannot be trusted: corrupt, truncated, of another schema, or not what its name says."""
+
+
+class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How per-example numbers become one figure, and that figure a quality in [0, 1].
+
+    The metric is sum(values) / sum(weights); its quality is (metric - floor) / (ceiling - floor), clipped. A
+    metric where lower is better simply has its floor above its ceiling (word error rate: floor 1, ceiling 0).
+    """
+
+    name: str
+    floor: float
+    ceiling: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.floor) and math.isfinite(self.ceiling)) or self.floor == self.ceiling:
+            raise ResultError(
+                f"metric {self.name} runs from {self.floor} to {self.ceiling}; "
+                "expected two different finite numbers"
+            )
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.ceiling > self.floor
+
+    def quality(self, metric: float) -> float:
+        """Maps a metric to [0, 1]; raises ResultError for a metric that is not finite."""
+        if not math.isfinite(metric):
+            raise ResultError(f"metric {self.name} is {metric}; expected a finite number")
+        return min(1.0, max(0.0, (metric - self.floor) / (self.ceiling - self.floor)))
+
+
+class Examples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Per-example outcomes, one row an example (for control: an initial seed), in the order of the data.
+
+    values: numerator of the metric (correct 0/1, word errors, return). weights: its denominator (1, words,
+    1).
+    distances: the audited size of the perturbation in the threat's unit, 0 where nothing was changed.
+    columns: further per-example numbers of the task (substitutions, insertions, deletions; episode length).
+    """
+
+    ids: tuple[str, ...]
+    values: tuple[float, ...]
+    weights: tuple[float, ...]
+    distances: tuple[float, ...]
+    columns: dict[str, tuple[float, ...]] = {}
+
+    def __post_init__(self) -> None:
+        lengths = {
+            "ids": len(self.ids),
+            "values": len(self.values),
+            "weights": len(self.weights),
+            "distances": len(self.distances),
+            **{name: len(column) for name, column in self.columns.items()},
+        }
+        if len(set(lengths.values())) != 1:
+            raise ResultError(f"columns of one length expected, found {lengths}")
+        if len(set(self.ids)) != len(self.ids):
+            raise ResultError("example ids are not distinct")
+        for column in (self.values, self.weights, self.distances, *self.columns.values()):
+            if not all(math.isfinite(number) for number in column):
+                raise ResultError("the examples hold a number that is not finite")
+        if any(weight < 0 for weight in self.weights) or sum(self.weights) <= 0:
+            raise ResultError("weights must not be negative, and one of them must be above 0")
+
+
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the attack spent, in rows: a forward of a batch of 32 counts 32. Counts only; time is in the
+    journal.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    queries: int = 0
+    environment_steps: int = 0
+
+
+class Diagnostic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A reason to distrust a cell: `suspect` is shown beside the number, `invalid` takes the number off the
+    ranking.
+    """
+
+    name: str
+    severity: Severity
+    detail: str
+
+
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that may change a cell's numbers. Its canonical JSON is hashed into the cell's id."""
+
+    task: str
+    data_hash: str
+    split: str
+    limit: int | None
+    model: str
+    model_hash: str
+    defense: str
+    attack: str
+    params: dict[str, Scalar]
+    threat: str
+    goal: str
+    seed: int
+    dtype: str
+    batch_size: int
+    device: str
+    threads: int
+    plugins: dict[str, str]
+    versions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(self)).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """One line for people: `image-digits/undefended/pgd/pixels-linf:0.1@gradient`."""
+        return f"{self.task}/{self.model}/{self.attack}/{self.threat}"
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One cell's outcome. `reason` says why there is no number, and is empty where there is one."""
+
+    id: str
+    cell: Cell
+    status: Status
+    schema: int = SCHEMA_VERSION
+    reason: str = ""
+    metric: Metric | None = None
+    examples: Examples | None = None
+    cost: Cost = Cost()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    artifacts: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.status == "ok" and (self.metric is None or self.examples is None):
+            raise ResultError(f"cell {self.id[:12]} is ok but has no metric or no examples")
+        if self.status != "ok" and not self.reason:
+            raise ResultError(f"cell {self.id[:12]} is {self.status} but gives no reason")
+
+
+class JournalEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the journal: when a cell ended, how long it took, the peak memory of its process."""
+
+    id: str
+    label: str
+    status: Status
+    finished: str
+    seconds: float
+    peak_memory_bytes: int
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which cells make a suite's board, and which threat ranks each task. Written when a run starts.
+
+    labels: the label of each cell by its id. An id is a hash, so without its label a cell that has not run
+    cannot be charged to one entry, and then holds up the ranks of all.
+    """
+
+    suite: str
+    ranking_threats: dict[str, str]
+    unrealisable_threats: tuple[str, ...]
+    cells: tuple[str, ...]
+    schema: int = SCHEMA_VERSION
+    labels: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if len(set(self.cells)) != len(self.cells):
+            raise ResultError(f"plan {self.suite} names a cell twice")
+
+
+class Label(NamedTuple):
+    """What a cell's label says, for a cell that has no record."""
+
+    task: str
+    model: str
+    attack: str
+    threat: str
+
+
+def parse_label(text: str) -> Label:
+    """Reads Cell.label back; a model's name may hold slashes. Raises ResultError for anything else."""
+    task, _, rest = text.partition("/")
+    parts = rest.rsplit("/", 2)
+    if len(parts) != 3 or not all((task, *parts)):
+        raise ResultError(f"label {text!r} does not read task/model/attack/threat")
+    return Label(task, *parts)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Sorted keys, no spaces, ASCII, one newline at the end; refuses NaN and infinities with ResultError."""
+    plain = msgspec.to_builtins(value)
+    try:
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise ResultError(f"a record holds finite numbers only: {error}") from error
+    return text.encode("ascii") + b"\n"
+
+
+def decode_result(data: bytes, expected_id: str | None = None) -> Result:
+    """Reads a record strictly: unknown or duplicate keys, missing fields, wrong types, another schema version, and an
+    id that is not the hash of the cell all raise ResultError with the place and the reason."""
+    try:
+        plain = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        result = msgspec.convert(plain, Result)
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
+        raise ResultError(f"not a valid record: {error}") from error
+    if result.schema != SCHEMA_VERSION:
+        raise ResultError(f"record has schema {result.schema}; this version reads schema {SCHEMA_VERSION}")
+    if result.id != result.cell.id:
+        raise ResultError(f"record says id {result.id[:12]} but its cell hashes to {result.cell.id[:12]}")
+    if expected_id is not None and result.id != expected_id:
+        raise ResultError(f"record of cell {result.id[:12]} found where {expected_id[:12]} was expected")
+    return result
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        raise ResultError(f"repeated keys {repeated}")
+    return dict(pairs)
+
+
+def _no_constants(name: str) -> float:
+    raise ResultError(f"{name} is not a number that a record may hold")

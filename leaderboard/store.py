@@ -1,0 +1,257 @@
+"""The run folder: records, artifacts, plans and the journal, written so that a kill loses nothing.
+
+    DIR/cells/<id>.json          one canonical record a cell
+    DIR/cells/<id>.safetensors   its artifact, written before the record
+    DIR/plans/<suite>.json       which cells make a suite's board
+    DIR/journal.jsonl            append-only diary: times and memory
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from leaderboard.results import (
+    SCHEMA_VERSION,
+    JournalEntry,
+    Plan,
+    Result,
+    ResultError,
+    canonical_json,
+    decode_result,
+)
+
+
+# A temporary file this old belongs to no living writer; a younger one may.
+LEFTOVER_SECONDS: Final = 3600.0
+
+_CELL_ID = re.compile(r"[0-9a-f]{64}")
+_SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
+
+
+class StoreError(OSError):
+    """The run folder cannot be read or written. Names the path, the reason and what to do."""
+
+
+class UnknownSuiteError(LookupError):
+    """No plan of that name is in the run folder. Names the nearest ones."""
+
+
+class RunFolder:
+    """One folder of results. Nothing is created before the first write; readers ignore leftovers."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.cells = self.path / "cells"
+        self.plan_folder = self.path / "plans"
+        self.journal_path = self.path / "journal.jsonl"
+        self._swept: set[Path] = set()
+
+    def record_path(self, cell_id: str) -> Path:
+        """Where a cell's record lies. Raises ResultError for an id that is not 64 hexadecimal digits."""
+        return self.cells / f"{_checked_id(cell_id)}.json"
+
+    def artifact_path(self, cell_id: str) -> Path:
+        """Where a cell's artifact lies. Raises ResultError for an id that is not 64 hexadecimal digits."""
+        return self.cells / f"{_checked_id(cell_id)}.safetensors"
+
+    def write_result(self, result: Result) -> Path:
+        """Writes one record, whole or not at all. Raises StoreError, or ResultError for a wrong id."""
+        data = canonical_json(result)
+        decode_result(data, expected_id=result.id)  # what could not be read back is never written
+        return self._write(self.record_path(result.id), data)
+
+    def write_artifact(self, cell_id: str, data: bytes) -> str:
+        """Writes an artifact, whole or not at all, and returns its SHA-256. Raises StoreError."""
+        self._write(self.artifact_path(cell_id), data)
+        return hashlib.sha256(data).hexdigest()
+
+    def read_result(self, cell_id: str) -> Result | None:
+        """The record of a cell, or None where it has not run. Raises ResultError for a corrupt one."""
+        path = self.record_path(cell_id)
+        data = _read(path)
+        if data is None:
+            return None
+        try:
+            return decode_result(data, expected_id=cell_id)
+        except ResultError as error:
+            raise ResultError(f"{path}: {error}. {_REPAIR}") from error
+
+    def read_artifact(self, cell_id: str, expected_sha256: str) -> bytes:
+        """The bytes of an artifact. Raises ResultError where it is missing or is not what its record says."""
+        path = self.artifact_path(cell_id)
+        data = _read(path)
+        if data is None:
+            raise ResultError(f"{path} is missing. Delete the record beside it, and run the suite again")
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected_sha256:
+            raise ResultError(
+                f"{path} hashes to {found[:12]}, its record says {expected_sha256[:12]}. "
+                "Delete both, and run the suite again"
+            )
+        return data
+
+    def results(self, plan: Plan) -> dict[str, Result]:
+        """Every record of the plan that exists, by id. Raises ResultError for a corrupt one."""
+        found = ((cell_id, self.read_result(cell_id)) for cell_id in plan.cells)
+        return {cell_id: result for cell_id, result in found if result is not None}
+
+    def write_plan(self, plan: Plan) -> Path:
+        """Writes or replaces a suite's plan. Raises StoreError, or ResultError for an unfit name."""
+        return self._write(self._plan_path(plan.suite), canonical_json(plan))
+
+    def read_plan(self, suite: str) -> Plan:
+        """The plan of a suite. Raises UnknownSuiteError, or ResultError for a plan that cannot be read."""
+        data = _read(self._plan_path(suite)) if _SUITE.fullmatch(suite) else None
+        if data is None:
+            raise UnknownSuiteError(self._unknown(suite))
+        path = self._plan_path(suite)
+        try:
+            plan = msgspec.convert(json.loads(data), Plan)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise ResultError(f"{path}: not a valid plan: {error}. {_REPAIR}") from error
+        if plan.schema != SCHEMA_VERSION or plan.suite != suite:
+            raise ResultError(
+                f"{path}: expected suite {suite} in schema {SCHEMA_VERSION}, "
+                f"found suite {plan.suite} in schema {plan.schema}. {_REPAIR}"
+            )
+        return plan
+
+    def plans(self) -> tuple[str, ...]:
+        """The suites that have a plan here, sorted."""
+        return tuple(sorted(path.stem for path in _listing(self.plan_folder, "*.json")))
+
+    def append_journal(self, entry: JournalEntry) -> None:
+        """Adds one line in one write, so that lines of several workers never mix. Raises StoreError."""
+        line = canonical_json(entry)
+        try:
+            self._create(self.path)
+            handle = os.open(self.journal_path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                size = os.fstat(handle).st_size
+                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                data = b"\n" + line if torn else line
+                if os.write(handle, data) != len(data):
+                    raise OSError(0, "only part of the line was written: the disk is full")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise _store_error(self.journal_path, error) from error
+
+    def journal(self) -> dict[str, JournalEntry]:
+        """The last entry of each cell, by id. Lines that a kill has torn are skipped."""
+        entries: dict[str, JournalEntry] = {}
+        for line in (_read(self.journal_path) or b"").split(b"\n"):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                entry = msgspec.json.decode(line, type=JournalEntry)
+                entries[entry.id] = entry
+        return entries
+
+    def _plan_path(self, suite: str) -> Path:
+        if not _SUITE.fullmatch(suite):
+            raise ResultError(f"suite {suite!r} is no file name: letters, digits and _ . @ + - only")
+        return self.plan_folder / f"{suite}.json"
+
+    def _unknown(self, suite: str) -> str:
+        known = self.plans()
+        if not known:
+            return f"{self.path} has no plan {suite!r}, nor any other. Run the suite first, or name its folder"
+        near = difflib.get_close_matches(suite, known, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(known)}."
+        return f"{self.path} has no plan {suite!r}. {hint}"
+
+    def _write(self, path: Path, data: bytes) -> Path:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            self._create(path.parent)
+            self._sweep(path.parent)
+            try:
+                with temporary.open("xb") as handle:
+                    handle.write(data)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+                os.replace(temporary, path)  # noqa: PTH105 - the call whose atomicity is relied on
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise _store_error(path, error) from error
+        return path
+
+    def _create(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(folder.parent)
+
+    def _sweep(self, folder: Path) -> None:
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        oldest = time.time() - LEFTOVER_SECONDS
+        for leftover in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):  # another worker may sweep the same file
+                if leftover.stat().st_mtime < oldest:
+                    leftover.unlink()
+
+
+_REPAIR: Final = "Delete that file or move it away, and run the suite again"
+
+
+def _checked_id(cell_id: str) -> str:
+    if not _CELL_ID.fullmatch(cell_id):
+        raise ResultError(f"cell id {cell_id!r} is not 64 hexadecimal digits")
+    return cell_id
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _store_error(path, error) from error
+
+
+def _listing(folder: Path, pattern: str) -> list[Path]:
+    return [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _store_error(path: Path, error: OSError) -> StoreError:
+    reason = error.strerror or str(error)
+    wrapped = StoreError(f"{path}: {reason}. {_advice(path, error)}")
+    wrapped.errno = error.errno
+    return wrapped
+
+
+def _advice(path: Path, error: OSError) -> str:
+    blocking = next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None)
+    if blocking is not None:
+        return f"{blocking} is a file where a folder is needed: move it away, or name another folder"
+    match error:
+        case PermissionError():
+            return "Make the folder writable for this user, or name another folder"
+        case IsADirectoryError():
+            return "A folder lies where a file is needed: move it away"
+        case _:
+            return "Free some space or name another folder, and run again: what is written is kept"

@@ -1,0 +1,105 @@
+"""What a task is: data, victims, surfaces, a metric, and one way to measure a victim under a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from adversarial.diagnostics import Finding
+from adversarial.ledger import Ledger
+from adversarial.problem import Problem
+from adversarial.threats import Threat
+from adversarial.victims import Victim
+from tasks.recipes import Recipe
+
+
+GoalName = Literal["flip", "worst"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """sum(values) / sum(weights) over examples; quality is (metric - floor) / (ceiling - floor), clipped to [0, 1].
+
+    Lower is better where the floor is above the ceiling.
+    """
+
+    name: str
+    floor: float
+    ceiling: float
+
+    def quality(self, metric: float) -> float:
+        return min(1.0, max(0.0, (metric - self.floor) / (self.ceiling - self.floor)))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is done to a victim.
+
+    threat: None for the clean pass. attack: works on one Problem, its parameters bound; None for the clean pass.
+    seed: of the attack's draws. split, limit: which examples, all where limit is None. batch_size: rows at once.
+    early_stopping: whether rows leave when they are done.
+    """
+
+    threat: Threat | None
+    attack: Callable[[Problem], None] | None
+    goal: GoalName = "flip"
+    seed: int = 0
+    split: str = "test"
+    limit: int | None = None
+    batch_size: int = 64
+    device: torch.device = torch.device("cpu")
+    early_stopping: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Per-example outcomes in the order of the data, whatever order they were computed in.
+
+    ids: the examples. values, weights: numerator and denominator of the metric. distances: the audited size of each
+    perturbation, in the units of the threat's radius. columns: further numbers of the task. findings: diagnostics of
+    this cell. evidence: the adversarial examples as tensors, for the safetensors file beside the record.
+    """
+
+    ids: tuple[str, ...]
+    values: tuple[float, ...]
+    weights: tuple[float, ...]
+    distances: tuple[float, ...]
+    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    evidence: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def metric(self) -> float:
+        """sum(values) / sum(weights)."""
+        return sum(self.values) / sum(self.weights)
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A domain. One is made by the function that its registry entry names."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metric(self) -> Metric: ...
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How each reference model is trained, by name."""
+
+    def load_victim(self, folder: Path, device: torch.device) -> Victim:
+        """The model of a folder with `model.safetensors` and `card.json`; raises ModelError."""
+
+    def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
+        """Attacks every example and judges the result; the ledger counts the attack's share alone.
+
+        Raises what the attack, the audit and the ledger raise.
+        """
+
+    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+        """Trains a model and writes it and its card to the folder."""

@@ -1,0 +1,1 @@
+"""Speech task: strings of spoken digits and the models that transcribe them."""
