@@ -23,15 +23,24 @@ class Audited:
     distance: Tensor
 
 
-def audit(space: Space, d: Tensor, before: Inputs) -> Audited:
+def audit(
+    space: Space,
+    d: Tensor,
+    before: Inputs,
+    weights_before: tuple[int, ...] = (),
+    weights_after: tuple[int, ...] = (),
+) -> Audited:
     """Applies d and checks that it obeys the space.
 
-    before: a copy of the undisturbed batch, taken before the attack ran. Raises AuditFailure where the attack wrote
-    into its input, where d is not finite, where padding changed, or where a row is further than its radius and the
+    before: a copy of the undisturbed batch, taken before the attack ran. weights_before, weights_after: the victim's
+    weight_versions on both sides of the attack. Raises AuditFailure where the attack wrote into its input or into the
+    victim's weights, where d is not finite, where padding changed, or where a row is further than its radius and the
     tolerance of float32. A perturbation over budget fails; it is never clipped into a success.
     """
     if not space.inputs.same_as(before):
         raise AuditFailure("the attack changed its input in place; attacks must write to perturbations only")
+    if weights_before != weights_after:
+        raise AuditFailure("the attack changed the victim's weights or buffers; attacks must leave the victim alone")
     if d.shape != space.null().shape:
         raise AuditFailure(f"a perturbation of shape {list(space.null().shape)} expected, got {list(d.shape)}")
     if d.is_floating_point() and not bool(torch.isfinite(d).all()):

@@ -52,7 +52,7 @@ class Trace:
     def add_search(self, best: Best, distance: Tensor) -> None:
         """Adds a finished search: its traces, and the audited distance of each row, float64 [batch]."""
         # A row that is done at its first look never needed to move.
-        fresh = best.asked_at_success != 1
+        fresh = ~best.done | (best.asked_at_success > 1)
         asked = best.gradients > 0
         searched = fresh & (best.gradients > 1)
         self.rows += int(fresh.sum())

@@ -67,3 +67,20 @@ class Flip:
 
     def take(self, rows: Tensor) -> Flip:
         return Flip(self.labels[rows], None if self.targets is None else self.targets[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseLoss:
+    """Another goal's loss without its judgement: what a training loop wants, where nothing is ever done."""
+
+    goal: Goal
+
+    def loss(self, scores: Scores, name: str) -> Tensor:
+        return self.goal.loss(scores, name)
+
+    def judge(self, scores: Scores) -> Judgement:
+        never = torch.zeros(len(scores), dtype=torch.bool, device=scores.values.device)
+        return Judgement(never, never.to(torch.float32), never)
+
+    def take(self, rows: Tensor) -> RaiseLoss:
+        return RaiseLoss(self.goal.take(rows))

@@ -212,6 +212,18 @@ def parse_label(text: str) -> Label:
     return Label(task, *parts)
 
 
+def without_access(threat: str) -> str:
+    """Surface, norm and budget of a threat: `pixels-linf:0.1` of `pixels-linf:0.1@gradient#0`."""
+    return threat.partition("@")[0]
+
+
+def access_of(threat: str) -> str:
+    """What the attacker may see: `gradient` of `pixels-linf:0.1@gradient#0`, empty where the threat says
+    none.
+    """
+    return threat.partition("@")[2].partition("#")[0]
+
+
 def canonical_json(value: Any) -> bytes:
     """Sorted keys, no spaces, ASCII, one newline at the end; refuses NaN and infinities with ResultError."""
     plain = msgspec.to_builtins(value)
@@ -223,8 +235,11 @@ def canonical_json(value: Any) -> bytes:
 
 
 def decode_result(data: bytes, expected_id: str | None = None) -> Result:
-    """Reads a record strictly: unknown or duplicate keys, missing fields, wrong types, another schema version, and an
-    id that is not the hash of the cell all raise ResultError with the place and the reason."""
+    """Reads a record strictly.
+
+    Unknown or duplicate keys, missing fields, wrong types, another schema version, and an id that is not the
+    hash of the cell all raise ResultError with the place and the reason.
+    """
     try:
         plain = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
         result = msgspec.convert(plain, Result)

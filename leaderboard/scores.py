@@ -1,23 +1,23 @@
 """The worst case per example over attacks, following the metric's direction.
 
-A threat is scored over everything that was run on it, whatever the attacker's access: surface, norm and budget name
-it. Each example starts from its clean outcome and takes the worst that any counted attack did to it. Nothing that is
-missing can raise a score: a failed, timed-out or absent attack leaves the threat incomplete, its number is then only
-a bound, and the entry is not ranked on it. An attack that does not apply is no zero and no proof of robustness.
+A threat is scored over everything that was run on it, whatever the attacker's access: surface, norm and
+budget name it. Each example starts from its clean outcome and takes the worst that any counted attack did to
+it. Nothing that is missing can raise a score: a failed, timed-out or absent attack leaves the threat
+incomplete, its number is then only a bound, and the entry is not ranked on it. An attack that does not apply
+is no zero and no proof of
+robustness: it counts neither way and is listed with its reason.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import numpy as np
-
-from leaderboard.diagnostics import Finding, Verdict, findings_of, verdict_of
+from leaderboard.diagnostics import Finding, Verdict, find, verdict_of
+from leaderboard.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 from leaderboard.results import (
-    Examples,
     JournalEntry,
     Label,
     Metric,
@@ -25,9 +25,8 @@ from leaderboard.results import (
     Result,
     ResultError,
     parse_label,
+    without_access,
 )
-from leaderboard.statistics import Array, Sample, sample
-from leaderboard.threats import without_access
 
 
 CLEAN: Final = "none"
@@ -41,39 +40,34 @@ class Absent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """Per-example numbers, and the sums of the task's further columns per unit of weight."""
-
-    sample: Sample
-    columns: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ThreatScore:
-    """One entry under one threat, access stripped. problems: why it is incomplete; empty where it is complete."""
+    """One entry under one threat, access stripped. counted: ids of the cells that went into the worst case.
+
+    problems: why the worst case is only a bound, or missing; empty where it is complete.
+    """
 
     threat: str
     robust: Outcome | None
-    counted: tuple[str, ...]
+    counted: frozenset[str]
     results: tuple[Result, ...]
     absent: tuple[Absent, ...]
     problems: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
+        """Whether the entry may be ranked on this threat."""
         return self.robust is not None and not self.problems
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskScore:
-    """One entry on one task. clean_problems: why there is no clean outcome."""
+    """One entry on one task, with its clean pass and every threat."""
 
     task: str
     entry: str
     clean: Outcome | None
     clean_results: tuple[Result, ...]
     clean_absent: tuple[Absent, ...]
-    clean_problems: tuple[str, ...]
     threats: tuple[ThreatScore, ...]
     findings: tuple[Finding, ...]
 
@@ -83,33 +77,157 @@ class TaskScore:
 
     def threat(self, threat: str) -> ThreatScore | None:
         """The score under a threat, named with or without its access."""
-        return next((score for score in self.threats if score.threat == without_access(threat)), None)
+        return next((found for found in self.threats if found.threat == without_access(threat)), None)
+
+    def unranked(self, threat: str) -> str:
+        """Why the entry is not ranked on a threat; empty where it is."""
+        found = self.threat(threat)
+        if self.verdict == "invalid":
+            names = sorted({one.name for one in self.findings if one.severity == "invalid"})
+            return f"invalid: {', '.join(names)}"
+        if found is None:
+            return f"not measured under {without_access(threat)}"
+        return "; ".join(found.problems)
 
 
 def score(
     plan: Plan, results: Mapping[str, Result], journal: Mapping[str, JournalEntry]
 ) -> tuple[TaskScore, ...]:
-    """Scores every (task, entry) of the plan, sorted. Raises ResultError where one name stands for two models, or
-    one task is scored by two metrics."""
-    known = {cell_id: results[cell_id] for cell_id in plan.cells if cell_id in results}
-    absent, unattributed = _absent_cells(plan, known, journal)
+    """Scores every (task, entry) of the plan, sorted; an entry is the name of its model across tasks.
+
+    Raises ResultError where one name stands for two models, or one task is scored by two metrics.
+    """
+    known = [results[cell_id] for cell_id in sorted(plan.cells) if cell_id in results]
+    absent, unknown = _absent_cells(plan, results, journal)
+    _check_consistent(known)
     ran: dict[tuple[str, str], list[Result]] = defaultdict(list)
     lacking: dict[tuple[str, str], list[Absent]] = defaultdict(list)
-    for result in known.values():
-        ran[result.cell.task, result.cell.model].append(result)
+    attacks: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for result in known:
+        cell = result.cell
+        ran[cell.task, cell.model].append(result)
+        attacks[cell.task, without_access(cell.threat)].add(cell.attack)
     for missing in absent:
-        lacking[missing.label.task, missing.label.model].append(missing)
-    _check_one_metric(known.values())
-    attacks = _attacks_by_threat(known.values(), absent)
+        label = missing.label
+        lacking[label.task, label.model].append(missing)
+        attacks[label.task, without_access(label.threat)].add(label.attack)
     return tuple(
-        _score_entry(task, entry, ran[task, entry], lacking[task, entry], attacks[task], unattributed)
+        _score_entry(task, entry, ran[task, entry], lacking[task, entry], attacks, unknown)
         for task, entry in sorted(ran.keys() | lacking.keys())
     )
 
 
-def worst_case(clean: Outcome, attacks: Iterable[tuple[Examples, Outcome]]) -> Outcome:
-    """Per example the worst of the clean outcome and of every attack: the lower value where higher is better, the
-    higher one where lower is better. The further columns follow the attack that was worst."""
-    base = clean.sample
-    values = base.values.copy()
-    raise NotImplementedError
+def _score_entry(
+    task: str,
+    entry: str,
+    results: Sequence[Result],
+    absent: Sequence[Absent],
+    attacks: Mapping[tuple[str, str], set[str]],
+    unknown: int,
+) -> TaskScore:
+    clean_results = tuple(one for one in results if one.cell.attack == CLEAN)
+    clean_absent = tuple(one for one in absent if one.label.attack == CLEAN)
+    clean = _clean_outcome(clean_results)
+    shared = []
+    if clean is None or clean_absent or any(one.status != "ok" for one in clean_results):
+        shared.append("the clean pass has no complete result")
+    if unknown:
+        shared.append(f"{unknown} cells of the plan have no record and the plan does not say whose they are")
+    attacked = [one for one in results if one.cell.attack != CLEAN]
+    unrun = [one for one in absent if one.label.attack != CLEAN]
+    threats = sorted(
+        {without_access(one.cell.threat) for one in attacked}
+        | {without_access(one.label.threat) for one in unrun}
+    )
+    scores = tuple(
+        _score_threat(
+            threat,
+            clean,
+            [one for one in attacked if without_access(one.cell.threat) == threat],
+            [one for one in unrun if without_access(one.label.threat) == threat],
+            attacks[task, threat] - {CLEAN},
+            shared,
+        )
+        for threat in threats
+    )
+    return TaskScore(task, entry, clean, clean_results, clean_absent, scores, find(results))
+
+
+def _score_threat(
+    threat: str,
+    clean: Outcome | None,
+    results: Sequence[Result],
+    absent: Sequence[Absent],
+    expected: set[str],
+    shared: Sequence[str],
+) -> ThreatScore:
+    problems = list(shared)
+    ordered = sorted(results, key=lambda one: (one.cell.attack, one.cell.threat, one.id))
+    counted: list[tuple[str, Outcome]] = []
+    for result in ordered:
+        if result.status in ("failed", "timeout"):
+            problems.append(f"{result.cell.attack}: {result.status}")
+        elif result.status == "ok" and clean is not None:
+            under_attack = outcome(result)
+            reason = mismatch(clean.sample, under_attack.sample)
+            if reason:
+                problems.append(f"{result.cell.attack}: {reason}")
+            else:
+                counted.append((result.id, under_attack))
+    problems += [f"{one.label.attack}: missing" for one in absent]
+    met = {one.cell.attack for one in results} | {one.label.attack for one in absent}
+    problems += [f"{attack}: other entries met it, this one did not" for attack in sorted(expected - met)]
+    robust = worst_case(clean, [one for _, one in counted]) if clean is not None and counted else None
+    if robust is None and not problems:
+        problems.append("no attack of this threat applies")
+    unique = tuple(sorted(set(problems)))
+    ids = frozenset(cell_id for cell_id, _ in counted)
+    return ThreatScore(threat, robust, ids, tuple(ordered), tuple(sorted(absent)), unique)
+
+
+def _clean_outcome(results: Sequence[Result]) -> Outcome | None:
+    measured = [one for one in results if one.status == "ok"]
+    if not measured:
+        return None
+    outcomes = [outcome(one) for one in measured]
+    cell = measured[0].cell
+    if any(mismatch(outcomes[0].sample, one.sample) for one in outcomes):
+        raise ResultError(
+            f"the clean passes of {cell.model} on {cell.task} hold different examples; "
+            "expected one set of examples in a plan"
+        )
+    return mean_outcome(outcomes)
+
+
+def _absent_cells(
+    plan: Plan, results: Mapping[str, Result], journal: Mapping[str, JournalEntry]
+) -> tuple[list[Absent], int]:
+    absent = []
+    unknown = 0
+    for cell_id in sorted(set(plan.cells) - results.keys()):
+        text = plan.labels.get(cell_id) or (journal[cell_id].label if cell_id in journal else None)
+        if text is None:
+            unknown += 1
+        else:
+            absent.append(Absent(cell_id, parse_label(text)))
+    return absent, unknown
+
+
+def _check_consistent(results: Iterable[Result]) -> None:
+    models: dict[tuple[str, str], tuple[str, str]] = {}
+    metrics: dict[str, Metric] = {}
+    for result in results:
+        if result.status != "ok":
+            continue
+        cell = result.cell
+        victim = (cell.model_hash, cell.defense)
+        if models.setdefault((cell.task, cell.model), victim) != victim:
+            raise ResultError(
+                f"{cell.model} on {cell.task} stands for two models in one plan: "
+                f"{models[cell.task, cell.model]} and {victim}. Give each a name and run the suite again"
+            )
+        if result.metric is not None and metrics.setdefault(cell.task, result.metric) != result.metric:
+            raise ResultError(
+                f"{cell.task} is scored by {metrics[cell.task]} and by {result.metric}; expected one metric. "
+                "Run the suite again into an empty folder"
+            )

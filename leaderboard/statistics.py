@@ -112,8 +112,10 @@ def quality_interval(outcome: Sample) -> Interval:
 
 
 def mean_interval(estimates: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Interval of the mean of independent estimates from their own intervals, by recovering variance estimates
-    (MOVER, Zou and Donner 2008). Unlike a bootstrap it stays wide where every outcome is the same."""
+    """Interval of the mean of independent estimates from their own intervals (MOVER, Zou and Donner 2008).
+
+    Unlike a bootstrap it stays wide where every outcome is the same.
+    """
     centers = np.array(estimates)
     below = centers - np.array([interval.low for interval in intervals])
     above = np.array([interval.high for interval in intervals]) - centers

@@ -1,9 +1,9 @@
 """The run folder: records, artifacts, plans and the journal, written so that a kill loses nothing.
 
-    DIR/cells/<id>.json          one canonical record a cell
-    DIR/cells/<id>.safetensors   its artifact, written before the record
-    DIR/plans/<suite>.json       which cells make a suite's board
-    DIR/journal.jsonl            append-only diary: times and memory
+DIR/cells/<id>.json          one canonical record a cell
+DIR/cells/<id>.safetensors   its artifact, written before the record
+DIR/plans/<suite>.json       which cells make a suite's board
+DIR/journal.jsonl            append-only diary: times and memory
 """
 
 from __future__ import annotations
@@ -166,7 +166,9 @@ class RunFolder:
     def _unknown(self, suite: str) -> str:
         known = self.plans()
         if not known:
-            return f"{self.path} has no plan {suite!r}, nor any other. Run the suite first, or name its folder"
+            return (
+                f"{self.path} has no plan {suite!r}, nor any other. Run the suite first, or name its folder"
+            )
         near = difflib.get_close_matches(suite, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(known)}."
         return f"{self.path} has no plan {suite!r}. {hint}"

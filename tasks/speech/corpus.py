@@ -1,7 +1,7 @@
 """The shipped recordings of the task `speech-digits`: spoken digit strings at 8 kHz, 16-bit, mono.
 
-A split is two files: `<split>.flac` holds all utterances joined end to end, `<split>.json` says where each
-one starts and what it says. Both are pinned by one SHA-256, since `generate.py` cannot remake them bit for bit.
+A split is two files: `<split>.flac` holds all utterances joined end to end, `<split>.json` tells where each
+one starts and what it says. One SHA-256 pins both, since `generate.py` cannot remake them bit for bit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import soundfile
+
+from adversarial.errors import DataError, UnknownName
 
 
 SAMPLE_RATE = 8_000  # Hz
@@ -72,7 +74,7 @@ class Utterances:
 def paths(split: str, folder: Path = FOLDER) -> tuple[Path, Path]:
     """The FLAC file and the manifest of a split."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+        raise UnknownName.among("split", split, SPLITS)
     return folder / f"{split}.flac", folder / f"{split}.json"
 
 
@@ -85,12 +87,12 @@ def data_hash(split: str, folder: Path = FOLDER) -> str:
 def load_split(split: str, folder: Path = FOLDER) -> Utterances:
     """Check a split against its pinned hash and decode it.
 
-    Raises FileNotFoundError for a missing file and ValueError for one whose content is not the pinned one.
+    Raises DataError for a missing file and for one whose content is not the pinned one.
     """
     audio, manifest = _read(split, folder)
     found = _digest(audio, manifest)
     if found != HASHES[split]:
-        raise ValueError(
+        raise DataError(
             f"corrupt data of the split {split!r} in {folder}: expected sha256 {HASHES[split]}, "
             f"found {found}: reinstall or restore the file"
         )
@@ -107,7 +109,7 @@ def _read(split: str, folder: Path) -> tuple[bytes, bytes]:
     try:
         audio, manifest = (path.read_bytes() for path in paths(split, folder))
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise DataError(
             f"missing data file {error.filename} of the split {split!r}: reinstall or restore the file"
         ) from error
     return audio, manifest
@@ -124,21 +126,21 @@ def _decode(split: str, audio: bytes, manifest: bytes) -> Utterances:
     try:
         index = msgspec.json.decode(manifest, type=Manifest)
     except msgspec.DecodeError as error:
-        raise ValueError(f"unreadable manifest of the split {split!r}: {error}") from error
+        raise DataError(f"unreadable manifest of the split {split!r}: {error}") from error
     try:
         stream, rate = soundfile.read(io.BytesIO(audio), dtype="int16")
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"unreadable audio of the split {split!r}: {error}") from error
+        raise DataError(f"unreadable audio of the split {split!r}: {error}") from error
     if stream.ndim != 1 or not rate == index.sample_rate == SAMPLE_RATE:
-        raise ValueError(f"the audio of the split {split!r} is not mono at {SAMPLE_RATE} Hz")
+        raise DataError(f"the audio of the split {split!r} is not mono at {SAMPLE_RATE} Hz")
 
     end = 0
     for entry in index.utterances:
         if entry.start != end or entry.length <= 0:
-            raise ValueError(f"the manifest of the split {split!r} has a gap or an overlap at {entry.id}")
+            raise DataError(f"the manifest of the split {split!r} has a gap or an overlap at {entry.id}")
         end += entry.length
     if end != len(stream):
-        raise ValueError(f"the split {split!r} has {len(stream)} samples, its manifest tells of {end}")
+        raise DataError(f"the split {split!r} has {len(stream)} samples, its manifest tells of {end}")
 
     return Utterances(
         ids=[entry.id for entry in index.utterances],

@@ -1,8 +1,8 @@
 """Make the recordings of the task `speech-digits` with eSpeak NG: `python -m tasks.speech.generate`.
 
-What is said, by which voice, how loud and over which noise follows from SEED. The waveforms do not: eSpeak NG
-draws its breath noise from the clock. So the data was generated once, is shipped, and its SHA-256 is pinned in
-`corpus.HASHES`; a new run makes equivalent recordings with other hashes, which it prints.
+What is said, by which voice, how loud and over which noise follows from SEED. The waveforms do not: eSpeak
+NG draws its breath noise from the clock. So the data was generated once, is shipped, and its SHA-256 is pinned
+in `corpus.HASHES`; a new run makes equivalent recordings with other hashes, which it prints.
 
 The splits share accents but no timbre (eSpeak's "variant"): a model is tested on speakers it never heard.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import random
 import re
@@ -19,6 +20,7 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -51,7 +53,9 @@ SPEEDS = (130, 190)  # eSpeak's -s, words per minute
 PEAKS = (-12.0, -3.0)  # dBFS
 NOISES = (-55.0, -45.0)  # RMS of the background noise, dB relative to the peak of the speech
 TINTS = (0.0, 0.9)  # pole of the filter that colours the noise: 0 is white, more is darker
+COARSE = frozenset({"train"})  # splits stored with fewer bits, to keep the package small: see `record`
 LONGEST = 20_800  # samples, 2.6 s: the cost of an attack grows with the length
+FULL_SCALE = 32_767  # 0 dBFS in 16-bit samples
 MARGIN = 400  # samples, 50 ms, kept before and after the speech
 FRAME = 80  # samples, 10 ms: the grain of the silence detector
 SILENCE = -42.0  # dB relative to the loudest frame: below it, a frame is silent
@@ -181,24 +185,30 @@ def speak(order: Order) -> Waveform:
     return speech
 
 
-def record(order: Order) -> Samples:
-    """One finished utterance: speech at its peak level over stationary noise, as 16-bit samples."""
+def record(order: Order, coarse: bool = False) -> Samples:
+    """One finished utterance: speech at its peak level over stationary noise, as 16-bit samples.
+
+    `coarse` rounds to multiples of a power of two, since FLAC leaves out low bits that are all zero. The error
+    of that rounding is at least 10 dB weaker than the background noise.
+    """
     speech = speak(order)
     noise = np.random.default_rng(key(order.id, "noise")).standard_normal(len(speech))
     noise = lfilter([1.0], [1.0, -order.tint], noise)
-    peak = 10 ** (order.peak / 20)
-    mix = speech * (peak / np.abs(speech).max()) + noise * (peak * 10 ** (order.noise / 20) / noise.std())
-    return np.round(mix * 32_767).astype(np.int16)
+    peak = FULL_SCALE * 10 ** (order.peak / 20)
+    floor = peak * 10 ** (order.noise / 20)
+    mix = speech * (peak / np.abs(speech).max()) + noise * (floor / noise.std())
+    step = 2 ** math.floor(math.log2(floor)) if coarse else 1  # the rounding error is step / sqrt(12) RMS
+    return (np.round(mix / step) * step).astype(np.int16)
 
 
-def write_split(split: str, orders: Sequence[Order], samples: Sequence[Samples], source: str, folder: Path) -> None:
+def write_split(split: str, samples: Sequence[Samples], source: str, folder: Path) -> None:
     """Write a split's FLAC file and manifest, and check that they decode to the same samples."""
     audio, manifest = paths(split, folder)
     soundfile.write(audio, np.concatenate(samples), SAMPLE_RATE, subtype="PCM_16", compression_level=1.0)
     starts = np.cumsum([0, *map(len, samples)])
     entries = [
         Utterance(order.id, int(start), len(wave), order.transcript, order.voice)
-        for order, start, wave in zip(orders, starts, samples, strict=False)
+        for order, start, wave in zip(plan(split), starts, samples, strict=False)
     ]
     manifest.write_bytes(msgspec.json.encode(Manifest(SAMPLE_RATE, source, entries)))
     decoded = decode_split(split, folder).samples
@@ -213,10 +223,9 @@ def main(out: Path) -> None:
     source = check_espeak()
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        orders = plan(split)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            samples = list(pool.map(record, orders))
-        write_split(split, orders, samples, source, out)
+            samples = list(pool.map(partial(record, coarse=split in COARSE), plan(split)))
+        write_split(split, samples, source, out)
         seconds = [len(wave) / SAMPLE_RATE for wave in samples]
         size = paths(split, out)[0].stat().st_size / 1e6
         click.echo(

@@ -1,0 +1,79 @@
+"""Reasons to distrust a number, found in one record or between two, and the verdict that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from leaderboard.results import Result, Severity, access_of, without_access
+from leaderboard.statistics import difference, sample
+
+
+Verdict = Literal["reliable", "suspect", "invalid"]
+
+WEAKER_THAN_NOISE: Final = "gradient-weaker-than-noise"
+# Quality by which a gradient attack may trail noise before it counts as broken and not as unlucky.
+NOISE_MARGIN: Final = 0.02
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A diagnostic and the measurement that it belongs to."""
+
+    task: str
+    entry: str
+    attack: str
+    threat: str
+    name: str
+    severity: Severity
+    detail: str
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """The worst severity found; `invalid` takes the entry off the ranking, `suspect` is shown beside it."""
+    severities = {finding.severity for finding in findings}
+    return "invalid" if "invalid" in severities else "suspect" if "suspect" in severities else "reliable"
+
+
+def find(results: Sequence[Result]) -> tuple[Finding, ...]:
+    """Every diagnostic of one entry on one task: those of the records, then those found between records."""
+    own = [
+        _finding(result, diagnostic.name, diagnostic.severity, diagnostic.detail)
+        for result in results
+        for diagnostic in result.diagnostics
+    ]
+    found = [*own, *_weaker_than_noise(results)]
+    return tuple(sorted(set(found), key=msgspec.structs.astuple))
+
+
+def is_noise(attack: str) -> bool:
+    """Whether the attack is the random baseline: `noise` or a kind of it, such as `noise-gaussian`."""
+    return attack == "noise" or attack.startswith("noise-")
+
+
+def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
+    noises = [one for one in results if is_noise(one.cell.attack) and access_of(one.cell.threat) == "none"]
+    attacks = [one for one in results if access_of(one.cell.threat) == "gradient"]
+    found = []
+    for attack in attacks:
+        for noise in noises:
+            if without_access(attack.cell.threat) != without_access(noise.cell.threat):
+                continue
+            if attack.metric is None or attack.examples is None or noise.examples is None:
+                continue
+            under_attack = sample(attack.cell.task, attack.metric, attack.examples)
+            under_noise = sample(attack.cell.task, attack.metric, noise.examples)
+            gap = difference([under_attack], [under_noise])
+            if gap.estimate > NOISE_MARGIN and gap.separable == 1:
+                detail = (
+                    f"leaves a quality of {under_attack.quality:.3f}, {noise.cell.attack} of equal budget "
+                    f"{under_noise.quality:.3f}: the gradient is not followed, or it is masked"
+                )
+                found.append(_finding(attack, WEAKER_THAN_NOISE, "suspect", detail))
+    return found
+
+
+def _finding(result: Result, name: str, severity: Severity, detail: str) -> Finding:
+    cell = result.cell
+    return Finding(cell.task, cell.model, cell.attack, cell.threat, name, severity, detail)

@@ -1,0 +1,116 @@
+"""From records to measurements: the figure, the label and the cost of each cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from leaderboard.outcomes import Outcome, outcome
+from leaderboard.results import Cell, Cost, JournalEntry, Result, access_of, canonical_json, without_access
+from leaderboard.rows import Figure, Measurement, Spent
+from leaderboard.scores import Absent
+from leaderboard.statistics import metric_interval, quality_interval
+
+
+def figure(found: Outcome) -> Figure:
+    """The metric, its quality and their intervals; further columns per unit of weight, so that substitutions,
+    insertions and deletions add up to the word error rate.
+    """
+    weight = float(found.sample.weights.sum())
+    return Figure(
+        metric=found.sample.figure,
+        metric_interval=metric_interval(found.sample),
+        quality=found.sample.quality,
+        quality_interval=quality_interval(found.sample),
+        examples=len(found.sample.ids),
+        columns={name: float(found.columns[name].sum()) / weight for name in sorted(found.columns)},
+    )
+
+
+def measure(
+    results: Sequence[Result],
+    absent: Sequence[Absent],
+    counted: Collection[str],
+    journal: Mapping[str, JournalEntry],
+) -> tuple[Measurement, ...]:
+    """The cells of one entry under one threat, those without a record last in their attack's place."""
+    labels = _labels([result.cell for result in results])
+    rows = [
+        Measurement(
+            id=result.id,
+            label=label,
+            attack=result.cell.attack,
+            params=dict(sorted(result.cell.params.items())),
+            threat=result.cell.threat,
+            status=result.status,
+            reason=result.reason,
+            figure=figure(outcome(result)) if result.status == "ok" else None,
+            counted=result.id in counted,
+            spent=_spent(result.id, result.cost, journal),
+        )
+        for result, label in zip(results, labels, strict=True)
+    ]
+    rows += [
+        Measurement(
+            id=missing.id,
+            label=missing.label.attack,
+            attack=missing.label.attack,
+            params={},
+            threat=missing.label.threat,
+            status="missing",
+            reason="has not run yet",
+            figure=None,
+            counted=False,
+            spent=_spent(missing.id, Cost(), journal),
+        )
+        for missing in absent
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.attack, row.label, row.threat, row.id)))
+
+
+def total(spent: Iterable[Spent]) -> Spent:
+    """Counts and seconds add up; of the peaks of memory the highest counts."""
+    parts = list(spent)
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    peaks = [part.peak_memory_bytes for part in parts if part.peak_memory_bytes is not None]
+    counts = Cost(
+        forwards=sum(part.counts.forwards for part in parts),
+        backwards=sum(part.counts.backwards for part in parts),
+        queries=sum(part.counts.queries for part in parts),
+        environment_steps=sum(part.counts.environment_steps for part in parts),
+    )
+    return Spent(counts, sum(seconds) if seconds else None, max(peaks) if peaks else None)
+
+
+def _spent(cell_id: str, counts: Cost, journal: Mapping[str, JournalEntry]) -> Spent:
+    entry = journal.get(cell_id)
+    return Spent(counts, entry.seconds if entry else None, entry.peak_memory_bytes if entry else None)
+
+
+def _labels(cells: Sequence[Cell]) -> list[str]:
+    """The attack's name, and what tells a cell from others of the same attack: `pgd (steps=40)`."""
+    return [
+        cell.attack if not (parts := _distinctions(cell, cells)) else f"{cell.attack} ({', '.join(parts)})"
+        for cell in cells
+    ]
+
+
+def _distinctions(cell: Cell, cells: Sequence[Cell]) -> list[str]:
+    same = [
+        other
+        for other in cells
+        if other.attack == cell.attack and without_access(other.threat) == without_access(cell.threat)
+    ]
+    facts = [
+        {
+            **{name: value for name, value in sorted(other.params.items())},
+            "access": access_of(other.threat),
+            "limit": other.threat.partition("#")[2],
+            "goal": other.goal,
+            "seed": other.seed,
+        }
+        for other in same
+    ]
+    own = facts[same.index(cell)]
+    values = {name: Counter(canonical_json(fact.get(name)) for fact in facts) for name in own}
+    return [f"{name}={value}" for name, value in own.items() if len(values[name]) > 1]

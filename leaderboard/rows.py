@@ -1,0 +1,122 @@
+"""The rows of a board: everything that the terminal table, the page and `--json` show, as plain frozen data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from leaderboard.diagnostics import Finding, Verdict
+from leaderboard.results import Cost, Metric, Scalar, Status
+from leaderboard.statistics import Interval, RankInterval
+
+
+class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A metric and its quality in [0, 1] with 95% intervals; columns: further sums per unit of weight."""
+
+    metric: float
+    metric_interval: Interval
+    quality: float
+    quality_interval: Interval
+    examples: int
+    columns: dict[str, float] = {}
+
+
+class Spent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What measuring cost. seconds and peak_memory_bytes are None where the journal does not know."""
+
+    counts: Cost
+    seconds: float | None
+    peak_memory_bytes: int | None
+
+
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One cell. label tells apart the cells of one attack; counted: whether it is part of the worst case."""
+
+    id: str
+    label: str
+    attack: str
+    params: dict[str, Scalar]
+    threat: str
+    status: Status | Literal["missing"]
+    reason: str
+    figure: Figure | None
+    counted: bool
+    spent: Spent
+
+
+class ThreatRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry under one threat. Where problems are named, robust is a bound: the quality is this or less."""
+
+    threat: str
+    ranking: bool
+    realisable: bool
+    robust: Figure | None
+    retention: float | None
+    retention_interval: Interval | None
+    problems: tuple[str, ...]
+    attacks: tuple[Measurement, ...]
+
+
+class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry on one task. unranked: why it has no rank; empty where it has one."""
+
+    entry: str
+    defense: str
+    clean: Figure | None
+    clean_cells: tuple[Measurement, ...]
+    threats: tuple[ThreatRow, ...]
+    rank: RankInterval | None
+    unranked: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    spent: Spent
+
+    @property
+    def ranking(self) -> ThreatRow | None:
+        """The threat that ranks the task."""
+        return next((row for row in self.threats if row.ranking), None)
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Every cell of the row, the clean pass first."""
+        return self.clean_cells + tuple(one for row in self.threats for one in row.attacks)
+
+
+class TaskBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One task, its rows from the best to the last. metric is None where nothing was measured."""
+
+    task: str
+    metric: Metric | None
+    ranking_threat: str
+    rows: tuple[TaskRow, ...]
+
+    def row(self, entry: str) -> TaskRow | None:
+        """The row of an entry, None where the plan has no cell of it on this task."""
+        return next((row for row in self.rows if row.entry == entry), None)
+
+
+class EntryRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry across domains: mean qualities over all tasks, None where a task has none.
+
+    bound: some robust quality is only an upper bound, and so is the mean. unranked: why there is no rank.
+    """
+
+    entry: str
+    clean: float | None
+    clean_interval: Interval | None
+    robust: float | None
+    robust_interval: Interval | None
+    bound: bool
+    retention: float | None
+    rank: RankInterval | None
+    unranked: str
+    verdict: Verdict
+
+
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A suite's leaderboard: the entries across domains, then each task."""
+
+    suite: str
+    entries: tuple[EntryRow, ...]
+    tasks: tuple[TaskBoard, ...]

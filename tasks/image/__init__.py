@@ -1,0 +1,1 @@
+"""Image classification: scikit-learn's handwritten digits."""

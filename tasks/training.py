@@ -1,0 +1,160 @@
+"""One training loop for every task whose examples stand still, with a defense inside it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adversarial.defenses import ENTRIES
+from adversarial.errors import UnknownName
+from adversarial.goals import RaiseLoss
+from adversarial.keys import Keys
+from adversarial.ledger import Ledger
+from adversarial.problem import Problem
+from adversarial.registry import resolve
+from adversarial.threats import Threat
+from adversarial.victims import Victim, freeze
+from tasks.cards import Card, recipe_to_json, write_card
+from tasks.protocol import Task, Trial
+from tasks.recipes import Recipe
+from tasks.static import Batch, StaticTask
+from tasks.weights import save_weights
+
+
+Defense = Callable[..., Tensor]
+LIBRARIES = ("torch", "torchaudio", "numpy", "gymnasium", "scikit-learn")
+
+
+class TrainableTask(StaticTask, Protocol):
+    """What train_static needs beyond measuring."""
+
+    def training_batches(self, recipe: Recipe, epoch: int) -> Iterable[Batch]:
+        """The training split in an order of the epoch's own."""
+
+
+def train_static(
+    task: TrainableTask,
+    module: nn.Module,
+    as_victim: Callable[[nn.Module], Victim],
+    recipe: Recipe,
+    report: Callable[[str], None],
+) -> float:
+    """Trains the module in place; returns the mean loss on the undisturbed training split at the end.
+
+    as_victim: the module as attacks see it, its weights not frozen. Each batch is disturbed by the recipe's defense,
+    if it has one, on the `share` of rows that a keyed coin picks. AdamW with a one-cycle schedule.
+    """
+    defense = resolve_defense(recipe)
+    threat = Threat.parse(recipe.threat) if recipe.threat else None
+    optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    steps = recipe.epochs * sum(1 for _ in task.training_batches(recipe, 0))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.2)
+    victim = as_victim(module)
+    for epoch in range(recipe.epochs):
+        total, rows = 0.0, 0
+        for batch in task.training_batches(recipe, epoch):
+            inputs, goal = batch.inputs, task.goal(batch, "flip")
+            if defense is not None and threat is not None:
+                d = _disturb(task, module, victim, batch, threat, defense, recipe, epoch)
+                # The space is made again so that embeddings keep their graph: their table learns, too.
+                inputs = task.space(victim, batch, threat).apply(d)
+            module.train()
+            losses = goal.loss(victim(inputs), "ce")
+            optimiser.zero_grad(set_to_none=True)
+            losses.mean().backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total, rows = total + float(losses.detach().sum()), rows + len(batch.ids)
+        report(f"{recipe.model}: epoch {epoch + 1}/{recipe.epochs}, training loss {total / rows:.4f}")
+    module.eval()
+    return _clean_loss(task, victim, recipe)
+
+
+def resolve_defense(recipe: Recipe) -> Defense | None:
+    """The recipe's train-stage defense with its parameters bound; None for `none`; raises UnknownName."""
+    if recipe.defense == "none":
+        return None
+    known = {entry.name: entry for entry in ENTRIES if entry.stage == "train"}
+    if recipe.defense not in known:
+        raise UnknownName.among("train-stage defense", recipe.defense, known)
+    function = resolve(known[recipe.defense].code)
+
+    def bound(problem: Problem) -> Tensor:
+        d: Tensor = function(problem, **recipe.defense_params)
+        return d
+
+    return bound
+
+
+def write_model(
+    task: Task,
+    module: nn.Module,
+    architecture: str,
+    arguments: dict[str, Any],
+    recipe: Recipe,
+    data_hash: str,
+    clean_loss: float,
+    folder: Path,
+) -> Card:
+    """Writes weights and card; the clean metric on the test split is measured from the written files."""
+    digest = save_weights(freeze(module), folder)
+    card = Card(
+        task=task.name,
+        model=recipe.model,
+        architecture=architecture,
+        arguments=arguments,
+        recipe=recipe_to_json(recipe),
+        data_hash=data_hash,
+        weights_sha256=digest,
+        clean={},
+        clean_loss=clean_loss,
+        command=f"robustarena train {task.name}/{recipe.model}",
+        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+    )
+    write_card(folder, card)
+    victim = task.load_victim(folder, torch.device("cpu"))
+    measured = task.measure(victim, Trial(threat=None, attack=None), Ledger())
+    card = Card(**{**_fields(card), "clean": {task.metric.name: round(measured.metric(), 6)}})
+    write_card(folder, card)
+    return card
+
+
+def _fields(card: Card) -> dict[str, Any]:
+    return {name: getattr(card, name) for name in Card.__dataclass_fields__}
+
+
+def _disturb(
+    task: TrainableTask,
+    module: nn.Module,
+    victim: Victim,
+    batch: Batch,
+    threat: Threat,
+    defense: Defense,
+    recipe: Recipe,
+    epoch: int,
+) -> Tensor:
+    module.eval()
+    with torch.no_grad():
+        space = task.space(victim, batch, threat)
+    keys = Keys.of(recipe.seed, batch.ids).fold("training", epoch)
+    goal = RaiseLoss(task.goal(batch, "flip"))
+    d = defense(Problem(victim, space, goal, threat, keys, early_stopping=False))
+    if recipe.share >= 1:
+        return d
+    chosen = keys.fold("share").uniform((1,)) < recipe.share
+    return torch.where(chosen.reshape(-1, *[1] * (d.ndim - 1)), d, space.null())
+
+
+def _clean_loss(task: TrainableTask, victim: Victim, recipe: Recipe) -> float:
+    total, rows = 0.0, 0
+    with torch.no_grad():
+        for batch in task.training_batches(recipe, 0):
+            losses = task.goal(batch, "flip").loss(victim(batch.inputs), "ce")
+            total, rows = total + float(losses.sum()), rows + len(batch.ids)
+    return total / rows
