@@ -55,7 +55,14 @@ class Best:
         )
 
     def offer(
-        self, rows: Tensor, d: Tensor, success: Tensor, damage: Tensor, loss: Tensor, done: Tensor, repeated: bool
+        self,
+        rows: Tensor,
+        d: Tensor,
+        success: Tensor,
+        damage: Tensor,
+        loss: Tensor,
+        done: Tensor,
+        repeated: bool,
     ) -> None:
         """Keeps d where it beats what is there: success first, then damage, then loss.
 

@@ -82,7 +82,9 @@ class Trace:
         """What fires. moves: whether the attack had a budget to use (false for the clean pass and a budget of 0)."""
         found = []
         if self.broken_scores:
-            found.append(Finding("non-finite-scores", "invalid", f"{self.broken_scores} rows of scores hold NaN or inf"))
+            found.append(
+                Finding("non-finite-scores", "invalid", f"{self.broken_scores} rows of scores hold NaN or inf")
+            )
         if self.batch_gap > BATCH_TOLERANCE:
             found.append(
                 Finding(
@@ -93,7 +95,11 @@ class Trace:
             )
         if self.broken_gradients:
             found.append(
-                Finding("non-finite-gradients", "suspect", f"{self.broken_gradients} rows met NaN or inf gradients")
+                Finding(
+                    "non-finite-gradients",
+                    "suspect",
+                    f"{self.broken_gradients} rows met NaN or inf gradients",
+                )
             )
         if self.all_zero_gradients > ZERO_GRADIENT_SHARE * max(self.with_gradients, 1):
             found.append(
@@ -106,11 +112,17 @@ class Trace:
         if self.flat_losses > FLAT_LOSS_SHARE * max(self.searched, 1):
             found.append(
                 Finding(
-                    "loss-not-rising", "suspect", f"the loss of {self.flat_losses} of {self.searched} rows never rose"
+                    "loss-not-rising",
+                    "suspect",
+                    f"the loss of {self.flat_losses} of {self.searched} rows never rose",
                 )
             )
         if moves and self.unmoved > ZERO_PERTURBATION_SHARE * max(self.rows, 1):
             found.append(
-                Finding("zero-perturbation", "suspect", f"{self.unmoved} of {self.rows} rows were not changed at all")
+                Finding(
+                    "zero-perturbation",
+                    "suspect",
+                    f"{self.unmoved} of {self.rows} rows were not changed at all",
+                )
             )
         return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import torch
@@ -43,10 +43,15 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where in an episode the batch is. memory: what an attack keeps from one step to the next, by name."""
+    """Where in an episode the batch is.
+
+    memory: what an attack keeps from one step to the next, by name. episodes: int64 [batch], which episode a row is,
+    the same number at every step: finished ones leave the batch, so rows move. At step 0 there is a row for each.
+    """
 
     step: int
     memory: dict[str, Any]
+    episodes: Tensor
 
 
 class Problem:
@@ -172,6 +177,8 @@ class Problem:
         view = Problem.__new__(Problem)
         view.__dict__.update(self.__dict__)
         view.space, view.goal, view.keys = self.space.take(rows), self.goal.take(rows), self.keys.take(rows)
+        if self.context is not None:
+            view.context = replace(self.context, episodes=self.context.episodes[rows])
         view._rows = self._rows[rows]
         view._repeated = len(torch.unique(view._rows)) < len(view._rows)
         return view
@@ -193,9 +200,7 @@ class Problem:
     def _judge(self, d: Tensor, scores: Scores, losses: Tensor) -> Tensor:
         verdict = self.goal.judge(scores)
         losses = torch.where(torch.isnan(losses), -torch.inf, losses)
-        self._best.offer(
-            self._rows, d.detach(), verdict.success, verdict.damage, losses, verdict.done, self._repeated
-        )
+        self._best.offer(self._rows, d.detach(), verdict.success, verdict.damage, losses, verdict.done, self._repeated)
         return verdict.success
 
     def _checked(self, values: Tensor) -> Tensor:

@@ -65,17 +65,21 @@ class DefenseEntry:
 
 @dataclass(frozen=True, slots=True)
 class TaskEntry:
-    """A task: `code` is a function without arguments that makes it; `facts` names a torch-free module with
-    data_hash(split). ranking_threat is the one that boards rank by. surfaces, models: what it offers."""
+    """A task and what it offers.
+
+    code: a function without arguments that makes the task. facts: a torch-free module with data_hash(split).
+    surfaces: where it can be attacked. models: its reference models, each a folder under `folder`. libraries: whose
+    versions change its numbers, and so are part of a cell's id.
+    """
 
     name: str
     code: str
     facts: str
     summary: str
     surfaces: tuple[str, ...]
-    ranking_threat: str
     models: tuple[str, ...]
     folder: str
+    libraries: tuple[str, ...] = ("torch", "numpy")
 
 
 Entry = AttackEntry | DefenseEntry | TaskEntry

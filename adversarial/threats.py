@@ -10,9 +10,7 @@ from typing import Final, Literal, get_args
 from adversarial.errors import InvalidThreat
 
 
-Surface = Literal[
-    "pixels", "waveform", "words", "characters", "embeddings", "observations", "rewards", "training-set"
-]
+Surface = Literal["pixels", "waveform", "words", "characters", "embeddings", "observations", "rewards", "training-set"]
 Norm = Literal["linf", "l2", "l1", "l0", "snr"]
 Access = Literal["gradient", "scores", "labels", "none", "surrogate"]
 

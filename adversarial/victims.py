@@ -54,8 +54,10 @@ def freeze(module: nn.Module) -> nn.Module:
 
 def weight_versions(victim: object) -> tuple[int, ...]:
     """A number for each weight that any write to it changes; what an audit compares before and after an attack."""
-    modules = [value for value in vars(victim).values() if isinstance(value, nn.Module)] if hasattr(
-        victim, "__dict__"
-    ) else []
+    modules = (
+        [value for value in vars(victim).values() if isinstance(value, nn.Module)]
+        if hasattr(victim, "__dict__")
+        else []
+    )
     tensors: list[torch.Tensor] = [t for m in modules for t in (*m.parameters(), *m.buffers())]
     return tuple(tensor._version for tensor in tensors)

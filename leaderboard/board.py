@@ -55,9 +55,7 @@ def ranked_sample(score: TaskScore, threat: str) -> Sample | None:
     return found.robust.sample
 
 
-def _task_board(
-    task: str, scores: Sequence[TaskScore], plan: Plan, journal: Mapping[str, JournalEntry]
-) -> TaskBoard:
+def _task_board(task: str, scores: Sequence[TaskScore], plan: Plan, journal: Mapping[str, JournalEntry]) -> TaskBoard:
     ranking = ranking_threat(plan, task)
     ranked = {one.entry: [found] for one in scores if (found := ranked_sample(one, ranking)) is not None}
     ranks = rank_intervals(ranked)
@@ -133,9 +131,8 @@ def _entry_row(entry: str, boards: Sequence[TaskBoard], rank: RankInterval | Non
     places = [(board.task, board.row(entry)) for board in boards]
     present = [row for _, row in places if row is not None]
     clean = [row.clean if row is not None else None for _, row in places]
-    robust = [
-        row.ranking.robust if row is not None and row.ranking is not None else None for _, row in places
-    ]
+    ranking = [row.ranking if row is not None else None for _, row in places]
+    robust = [threat.robust if threat is not None else None for threat in ranking]
     clean_mean, clean_interval = _mean(clean)
     robust_mean, robust_interval = _mean(robust)
     reasons = [
@@ -167,6 +164,6 @@ def _mean(figures: Sequence[Figure | None]) -> tuple[float | None, Interval | No
 
 
 def _order(entry: str, rank: RankInterval | None, robust: float | None) -> tuple[float, float, float, str]:
-    """Ranked entries first, by their ranks, then by robust quality; the name only makes the order definite."""
+    """Ranked entries first, then by robust quality; the name only makes the order definite."""
     best, worst = (rank.best, rank.worst) if rank is not None else (math.inf, math.inf)
     return best, worst, -robust if robust is not None else math.inf, entry

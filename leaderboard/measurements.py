@@ -103,11 +103,14 @@ def _distinctions(cell: Cell, cells: Sequence[Cell]) -> list[str]:
     ]
     facts = [
         {
-            **{name: value for name, value in sorted(other.params.items())},
+            **dict(sorted(other.params.items())),
             "access": access_of(other.threat),
             "limit": other.threat.partition("#")[2],
             "goal": other.goal,
             "seed": other.seed,
+            "dtype": other.dtype,
+            "device": other.device,
+            "batch": other.batch_size,
         }
         for other in same
     ]

@@ -40,8 +40,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.floor) and math.isfinite(self.ceiling)) or self.floor == self.ceiling:
             raise ResultError(
-                f"metric {self.name} runs from {self.floor} to {self.ceiling}; "
-                "expected two different finite numbers"
+                f"metric {self.name} runs from {self.floor} to {self.ceiling}; expected two different finite numbers"
             )
 
     @property

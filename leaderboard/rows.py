@@ -1,4 +1,4 @@
-"""The rows of a board: everything that the terminal table, the page and `--json` show, as plain frozen data."""
+"""The rows of a board: all that the terminal table, the page and `--json` show, as plain frozen data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ThreatRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry under one threat. Where problems are named, robust is a bound: the quality is this or less."""
+    """One entry under one threat. Where problems are named, the robust quality is an upper bound."""
 
     threat: str
     ranking: bool

@@ -90,9 +90,7 @@ class TaskScore:
         return "; ".join(found.problems)
 
 
-def score(
-    plan: Plan, results: Mapping[str, Result], journal: Mapping[str, JournalEntry]
-) -> tuple[TaskScore, ...]:
+def score(plan: Plan, results: Mapping[str, Result], journal: Mapping[str, JournalEntry]) -> tuple[TaskScore, ...]:
     """Scores every (task, entry) of the plan, sorted; an entry is the name of its model across tasks.
 
     Raises ResultError where one name stands for two models, or one task is scored by two metrics.
@@ -136,8 +134,7 @@ def _score_entry(
     attacked = [one for one in results if one.cell.attack != CLEAN]
     unrun = [one for one in absent if one.label.attack != CLEAN]
     threats = sorted(
-        {without_access(one.cell.threat) for one in attacked}
-        | {without_access(one.label.threat) for one in unrun}
+        {without_access(one.cell.threat) for one in attacked} | {without_access(one.label.threat) for one in unrun}
     )
     scores = tuple(
         _score_threat(

@@ -29,6 +29,7 @@ RESAMPLES: Final = 2000
 # p-value of 2 / 2**k at best: below six, no evidence at the 5% level is possible, whatever the bootstrap
 # says.
 FEWEST_DIFFERING: Final = 6
+_ROUNDING: Final = 1e-12
 
 
 class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,9 +122,7 @@ def mean_interval(estimates: Sequence[float], intervals: Sequence[Interval]) -> 
     above = np.array([interval.high for interval in intervals]) - centers
     count = len(estimates)
     mean = float(centers.mean())
-    return Interval(
-        mean - float(np.sqrt((below**2).sum())) / count, mean + float(np.sqrt((above**2).sum())) / count
-    )
+    return Interval(mean - float(np.sqrt((below**2).sum())) / count, mean + float(np.sqrt((above**2).sum())) / count)
 
 
 def ratio_interval(numerator: Sample, denominator: Sample) -> Interval | None:
@@ -152,7 +151,8 @@ def difference(first: Sequence[Sample], second: Sequence[Sample]) -> Difference:
     differing = sum(int(np.count_nonzero(one.values != other.values)) for one, other in pairs)
     if differing < FEWEST_DIFFERING:
         return Difference(estimate, interval, 0)
-    return Difference(estimate, interval, 1 if interval.low > 0 else -1 if interval.high < 0 else 0)
+    separable = 1 if interval.low > _ROUNDING else -1 if interval.high < -_ROUNDING else 0
+    return Difference(estimate, interval, separable)
 
 
 def rank_intervals(entries: Mapping[str, Sequence[Sample]]) -> dict[str, RankInterval]:

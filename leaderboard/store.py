@@ -14,13 +14,13 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from leaderboard.files import StoreError, create_folder, read_whole, store_error, write_whole
 from leaderboard.results import (
     SCHEMA_VERSION,
     JournalEntry,
@@ -32,15 +32,13 @@ from leaderboard.results import (
 )
 
 
+__all__ = ["RunFolder", "StoreError", "UnknownSuiteError"]
+
 # A temporary file this old belongs to no living writer; a younger one may.
 LEFTOVER_SECONDS: Final = 3600.0
 
 _CELL_ID = re.compile(r"[0-9a-f]{64}")
 _SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
-
-
-class StoreError(OSError):
-    """The run folder cannot be read or written. Names the path, the reason and what to do."""
 
 
 class UnknownSuiteError(LookupError):
@@ -79,7 +77,7 @@ class RunFolder:
     def read_result(self, cell_id: str) -> Result | None:
         """The record of a cell, or None where it has not run. Raises ResultError for a corrupt one."""
         path = self.record_path(cell_id)
-        data = _read(path)
+        data = read_whole(path)
         if data is None:
             return None
         try:
@@ -90,7 +88,7 @@ class RunFolder:
     def read_artifact(self, cell_id: str, expected_sha256: str) -> bytes:
         """The bytes of an artifact. Raises ResultError where it is missing or is not what its record says."""
         path = self.artifact_path(cell_id)
-        data = _read(path)
+        data = read_whole(path)
         if data is None:
             raise ResultError(f"{path} is missing. Delete the record beside it, and run the suite again")
         found = hashlib.sha256(data).hexdigest()
@@ -112,7 +110,7 @@ class RunFolder:
 
     def read_plan(self, suite: str) -> Plan:
         """The plan of a suite. Raises UnknownSuiteError, or ResultError for a plan that cannot be read."""
-        data = _read(self._plan_path(suite)) if _SUITE.fullmatch(suite) else None
+        data = read_whole(self._plan_path(suite)) if _SUITE.fullmatch(suite) else None
         if data is None:
             raise UnknownSuiteError(self._unknown(suite))
         path = self._plan_path(suite)
@@ -135,7 +133,7 @@ class RunFolder:
         """Adds one line in one write, so that lines of several workers never mix. Raises StoreError."""
         line = canonical_json(entry)
         try:
-            self._create(self.path)
+            create_folder(self.path)
             handle = os.open(self.journal_path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
                 size = os.fstat(handle).st_size
@@ -147,12 +145,12 @@ class RunFolder:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise _store_error(self.journal_path, error) from error
+            raise store_error(self.journal_path, error) from error
 
     def journal(self) -> dict[str, JournalEntry]:
         """The last entry of each cell, by id. Lines that a kill has torn are skipped."""
         entries: dict[str, JournalEntry] = {}
-        for line in (_read(self.journal_path) or b"").split(b"\n"):
+        for line in (read_whole(self.journal_path) or b"").split(b"\n"):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 entry = msgspec.json.decode(line, type=JournalEntry)
                 entries[entry.id] = entry
@@ -166,37 +164,14 @@ class RunFolder:
     def _unknown(self, suite: str) -> str:
         known = self.plans()
         if not known:
-            return (
-                f"{self.path} has no plan {suite!r}, nor any other. Run the suite first, or name its folder"
-            )
+            return f"{self.path} has no plan {suite!r}, nor any other. Run the suite first, or name its folder"
         near = difflib.get_close_matches(suite, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(known)}."
         return f"{self.path} has no plan {suite!r}. {hint}"
 
     def _write(self, path: Path, data: bytes) -> Path:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        try:
-            self._create(path.parent)
-            self._sweep(path.parent)
-            try:
-                with temporary.open("xb") as handle:
-                    handle.write(data)
-                    handle.flush()
-                    os.fsync(handle.fileno())
-                os.replace(temporary, path)  # noqa: PTH105 - the call whose atomicity is relied on
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise _store_error(path, error) from error
-        return path
-
-    def _create(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+        self._sweep(path.parent)
+        return write_whole(path, data)
 
     def _sweep(self, folder: Path) -> None:
         if folder in self._swept:
@@ -218,42 +193,5 @@ def _checked_id(cell_id: str) -> str:
     return cell_id
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _store_error(path, error) from error
-
-
 def _listing(folder: Path, pattern: str) -> list[Path]:
     return [path for path in folder.glob(pattern) if not path.name.startswith(".")]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _store_error(path: Path, error: OSError) -> StoreError:
-    reason = error.strerror or str(error)
-    wrapped = StoreError(f"{path}: {reason}. {_advice(path, error)}")
-    wrapped.errno = error.errno
-    return wrapped
-
-
-def _advice(path: Path, error: OSError) -> str:
-    blocking = next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None)
-    if blocking is not None:
-        return f"{blocking} is a file where a folder is needed: move it away, or name another folder"
-    match error:
-        case PermissionError():
-            return "Make the folder writable for this user, or name another folder"
-        case IsADirectoryError():
-            return "A folder lies where a file is needed: move it away"
-        case _:
-            return "Free some space or name another folder, and run again: what is written is kept"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.recipes import Recipe
 
+
+CPU: Final = torch.device("cpu")
 
 GoalName = Literal["flip", "worst"]
 
@@ -52,7 +54,7 @@ class Trial:
     split: str = "test"
     limit: int | None = None
     batch_size: int = 64
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     early_stopping: bool = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -123,10 +124,8 @@ def _attack(
         ledger=ledger,
         early_stopping=trial.early_stopping,
     )
-    try:
+    with contextlib.suppress(QueryLimitReached):  # the budget of queries is the end of the attack, not its fault
         trial.attack(problem)
-    except QueryLimitReached:
-        pass  # the budget of queries is the end of the attack, not a fault of it
     audited = audit(space, problem.best.d, before, weights, weight_versions(victim))
     trace.add_search(problem.best, audited.distance)
     return audited.inputs, audited.distance

@@ -54,7 +54,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         name="hotflip",
         code="adversarial.attacks.hotflip:hotflip",
-        summary="replacement of the words that gain most to first order",
+        summary="replacement of the word that gains most to first order, one word a gradient",
+        paper="https://arxiv.org/abs/1712.06751",
+        access="gradient",
+        surfaces=_WORDS,
+        excluded=_NO_CANDIDATES,
+        defaults={"steps": 8, "loss": "ce"},
+    ),
+    AttackEntry(
+        name="hotflip-one-step",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="all replacements at once from one gradient: the fgsm of words",
         paper="https://arxiv.org/abs/1712.06751",
         access="gradient",
         surfaces=_WORDS,

@@ -94,10 +94,7 @@ class L2:
         return d * (radius / _length(d)).clamp(max=1)
 
     def sample(self, keys: Keys, features: int, distribution: str, live: Tensor | None) -> Tensor:
-        if distribution == "sign":
-            direction = keys.sign((features,))
-        else:
-            direction = keys.normal((features,))
+        direction = keys.sign((features,)) if distribution == "sign" else keys.normal((features,))
         if live is not None:
             direction = direction * live
         direction = direction / _length(direction)

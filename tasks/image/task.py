@@ -58,8 +58,7 @@ class ImageDigits:
         decisions = scores.values.argmax(1).tolist()
         finite = scores.finite().tolist()
         right = tuple(
-            float(ok and decision == label)
-            for ok, decision, label in zip(finite, decisions, batch.truth, strict=True)
+            float(ok and decision == label) for ok, decision, label in zip(finite, decisions, batch.truth, strict=True)
         )
         return Outcomes(right, (1.0,) * len(right), {})
 

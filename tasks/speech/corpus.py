@@ -29,9 +29,9 @@ FOLDER = Path(__file__).parent / "data"
 # SHA-256 over the bytes of <split>.flac followed by those of <split>.json
 HASHES: Mapping[str, str] = MappingProxyType(
     {
-        "train": "",
-        "validation": "",
-        "test": "",
+        "train": "9e7380ae5e971f34f87bb4fab9b93121dad4e506c21624a0d44a9a1cbed6a6b6",
+        "validation": "478de7c536fb9cf515f3e9984464cfde15abaef1da7b126a7a19e3d1d12c2813",
+        "test": "bea3209b994b8ca0d1a0611a04237faeacba75f86e89fecbc666e87b7f4c48ac",
     }
 )
 

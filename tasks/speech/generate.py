@@ -1,8 +1,9 @@
 """Make the recordings of the task `speech-digits` with eSpeak NG: `python -m tasks.speech.generate`.
 
-What is said, by which voice, how loud and over which noise follows from SEED. The waveforms do not: eSpeak
-NG draws its breath noise from the clock. So the data was generated once, is shipped, and its SHA-256 is pinned
-in `corpus.HASHES`; a new run makes equivalent recordings with other hashes, which it prints.
+What is said, by which voice, how loud and over which noise follows from SEED. The waveforms do not: they
+depend on the version of eSpeak NG, and some versions draw their breath noise from the clock. So the data was
+generated once, is shipped, and its SHA-256 is pinned in `corpus.HASHES`; a new run makes equivalent
+recordings and prints their hashes.
 
 The splits share accents but no timbre (eSpeak's "variant"): a model is tested on speakers it never heard.
 """
@@ -188,8 +189,8 @@ def speak(order: Order) -> Waveform:
 def record(order: Order, coarse: bool = False) -> Samples:
     """One finished utterance: speech at its peak level over stationary noise, as 16-bit samples.
 
-    `coarse` rounds to multiples of a power of two, since FLAC leaves out low bits that are all zero. The error
-    of that rounding is at least 10 dB weaker than the background noise.
+    `coarse` rounds to multiples of a power of two, since FLAC leaves out low bits that are all zero. The
+    error of that rounding is at least 10 dB weaker than the background noise.
     """
     speech = speak(order)
     noise = np.random.default_rng(key(order.id, "noise")).standard_normal(len(speech))
@@ -198,7 +199,8 @@ def record(order: Order, coarse: bool = False) -> Samples:
     floor = peak * 10 ** (order.noise / 20)
     mix = speech * (peak / np.abs(speech).max()) + noise * (floor / noise.std())
     step = 2 ** math.floor(math.log2(floor)) if coarse else 1  # the rounding error is step / sqrt(12) RMS
-    return (np.round(mix / step) * step).astype(np.int16)
+    samples: Samples = (np.round(mix / step) * step).astype(np.int16)
+    return samples
 
 
 def write_split(split: str, samples: Sequence[Samples], source: str, folder: Path) -> None:

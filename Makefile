@@ -1,0 +1,54 @@
+# Everything runs from here; the first use of a target sets up what it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= runs
+
+.PHONY: bench test check lint types perf table site peers clean help
+
+help:
+	@echo "make bench   set up, run the suite mini@1, print the board"
+	@echo "make test    set up, run the tests"
+	@echo "make check   lint and types       make perf   speed tests"
+	@echo "make table   print the board      make site   write it as a page into site/"
+	@echo "make peers   set up the other attack libraries for the agreement tests"
+
+bench: $(VENV)/.installed
+	$(BIN)/robustarena run mini@1 --out $(OUT)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+check: lint types
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+perf: $(VENV)/.installed
+	$(BIN)/python -m pytest benchmarks/perf --benchmark-only
+
+table: $(VENV)/.installed
+	$(BIN)/robustarena table --out $(OUT)
+
+site: $(VENV)/.installed
+	$(BIN)/robustarena site site --out $(OUT)
+
+# The peers pin old dependencies, so they get an environment of their own that sees the main one's packages.
+peers: $(VENV)/.installed
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		foolbox==3.3.4 torchattacks==3.5.1 eagerpy==0.30.0 requests-toolbelt
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> $$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/robustarena-main.pth
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[textattack,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-peers runs site

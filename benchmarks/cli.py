@@ -1,0 +1,105 @@
+"""The command line. Nothing heavy is imported before the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
+from leaderboard.results import ResultError
+from leaderboard.store import StoreError
+
+
+USAGE_ERRORS = (UnknownName, InvalidThreat, InvalidOption, DuplicateName)
+DEFAULT_OUT = "runs"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="robustarena")
+def cli() -> None:
+    """One arena for adversarial attacks and defenses across vision, speech, language and control."""
+
+
+def main() -> None:
+    """Runs the command line. Exits with 2 for a usage error, 1 for a failed run, 130 where it was interrupted."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("robustarena: interrupted; run the same command again to go on where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output left, `| head` for one.
+        sys.stderr.close()
+        sys.exit(1)
+    except (RobustArenaError, ResultError, StoreError) as error:
+        print(f"robustarena: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, USAGE_ERRORS) else 1)
+
+
+def out_option(command: F) -> F:
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_OUT,
+        show_default=True,
+        help="Folder of the records.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")(command)
+
+
+def plugin_option(command: F) -> F:
+    return click.option(
+        "--plugin",
+        "plugins",
+        type=click.Path(path_type=Path, dir_okay=False),
+        multiple=True,
+        help="A Python file with register(registry); may be given several times.",
+    )(command)
+
+
+def cell_options(command: F) -> F:
+    """What chooses cells and decides how they are measured: the same for plan and run."""
+    options = (
+        click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks."),
+        click.option("--model", "models", multiple=True, metavar="GLOB", help="Only these models."),
+        click.option("--attack", "attacks", multiple=True, metavar="GLOB", help="Only these attacks."),
+        click.option("--defense", "defenses", multiple=True, metavar="GLOB", help="Only these defenses."),
+        click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Added to the suite's own seeds."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads a worker."),
+    )
+
+    @wraps(command)
+    def collected(**values: Any) -> Any:
+        from benchmarks.planning import Filters, Settings
+
+        names = ("tasks", "models", "attacks", "defenses")
+        values["filters"] = Filters(**{name: tuple(values.pop(name)) for name in names})
+        settings = ("limit", "seed", "device", "threads")
+        values["settings"] = Settings(**{name: values.pop(name) for name in settings})
+        return command(**values)
+
+    wrapped: Any = collected
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+# Commands register themselves on import; each module holds one kind of them.
+from benchmarks import cli_boards, cli_runs  # noqa: E402, F401

@@ -1,0 +1,142 @@
+"""Measuring one cell: load what it names, attack, audit, and make its record. Runs in a worker."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adversarial.errors import DeadlineReached, NotApplicable, RobustArenaError
+from adversarial.registry import Registry, resolve
+from benchmarks.planning import PlannedCell
+from benchmarks.suites import NONE
+from leaderboard.results import Cost, Diagnostic, Examples, Metric, Result, Status
+
+
+if TYPE_CHECKING:
+    from adversarial.ledger import Ledger
+    from adversarial.victims import Victim
+    from tasks.protocol import Measurement, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished cell on its way to the run folder.
+
+    evidence: the safetensors file of adversarial examples, empty where there is none. trace: a failed cell's stack
+    trace. peak_memory_bytes: of the process so far.
+    """
+
+    result: Result
+    evidence: bytes
+    seconds: float
+    peak_memory_bytes: int
+    trace: str = ""
+
+
+def measure(planned: PlannedCell) -> Measured:
+    """Never raises for what a cell does: every outcome is a record.
+
+    `n/a` where the pair does not fit, `timeout` where the time was over, `failed` for anything else.
+    """
+    start = time.monotonic()
+    if planned.reason:
+        return _without_numbers(planned, "n/a", planned.reason, start)
+    try:
+        result, evidence = _measure(planned, start)
+    except NotApplicable as error:
+        return _without_numbers(planned, "n/a", str(error), start)
+    except DeadlineReached:
+        return _without_numbers(planned, "timeout", f"not finished within {planned.timeout_seconds:g} s", start)
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, RobustArenaError) else f"{type(error).__name__}: "
+        return _without_numbers(planned, "failed", f"{kind}{error}" or kind, start, traceback.format_exc())
+    return Measured(result, evidence, time.monotonic() - start, peak_memory_bytes())
+
+
+def failed(planned: PlannedCell, status: Status, reason: str, seconds: float) -> Measured:
+    """The record of a cell whose worker is gone."""
+    return Measured(Result(planned.id, planned.cell, status, reason=reason), b"", seconds, 0)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _without_numbers(planned: PlannedCell, status: Status, reason: str, start: float, trace: str = "") -> Measured:
+    result = Result(planned.id, planned.cell, status, reason=reason)
+    return Measured(result, b"", time.monotonic() - start, peak_memory_bytes(), trace)
+
+
+def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
+    import torch
+
+    from adversarial.ledger import Ledger
+    from adversarial.threats import Threat
+    from tasks.protocol import Trial
+
+    cell = planned.cell
+    torch.set_num_threads(cell.threads)
+    _load_plugins(planned.plugins)
+    task, victim = _loaded(planned.task_code, planned.model_folder, cell.device)
+    clean = cell.attack == NONE and cell.threat == NONE
+    trial = Trial(
+        threat=None if clean else Threat.parse(cell.threat),
+        attack=None if clean else partial(resolve(planned.attack_code), **cell.params),
+        goal="worst" if cell.goal == "worst" else "flip",
+        seed=cell.seed,
+        split=cell.split,
+        limit=cell.limit,
+        batch_size=cell.batch_size,
+        device=torch.device(cell.device),
+    )
+    ledger = Ledger(deadline=start + planned.timeout_seconds)
+    measurement = task.measure(victim, trial, ledger)
+    return as_result(planned, task, measurement, ledger)
+
+
+def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger: Ledger) -> tuple[Result, bytes]:
+    """A measurement as a record and its evidence file."""
+    from safetensors.torch import save
+
+    evidence = save(dict(measurement.evidence)) if measurement.evidence else b""
+    metric = task.metric
+    return Result(
+        id=planned.id,
+        cell=planned.cell,
+        status="ok",
+        metric=Metric(metric.name, metric.floor, metric.ceiling),
+        examples=Examples(
+            ids=measurement.ids,
+            values=measurement.values,
+            weights=measurement.weights,
+            distances=measurement.distances,
+            columns=dict(measurement.columns),
+        ),
+        cost=Cost(ledger.forwards, ledger.backwards, ledger.queries, ledger.environment_steps),
+        diagnostics=tuple(Diagnostic(f.name, f.severity, f.detail) for f in measurement.findings),
+    ), evidence
+
+
+@lru_cache(maxsize=1)
+def _loaded(task_code: str, model_folder: str, device: str) -> tuple[Task, Victim]:
+    """The last model used: a worker gets a model's cells one after the other."""
+    import torch
+
+    task: Task = resolve(task_code)()
+    return task, task.load_victim(Path(model_folder), torch.device(device))
+
+
+@lru_cache(maxsize=8)
+def _load_plugins(plugins: tuple[str, ...]) -> None:
+    # A spawned worker has not run the plugin files yet, and entries name code inside them.
+    registry = Registry()
+    for plugin in plugins:
+        registry.load_plugin(Path(plugin))

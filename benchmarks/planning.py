@@ -1,0 +1,185 @@
+"""From a suite to its cells: what would be measured, with every identity, before torch is imported."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.metadata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from adversarial.errors import UnknownName
+from adversarial.registry import Registry, TaskEntry
+from adversarial.threats import Threat
+from benchmarks.suites import NONE, Suite, TrialSpec
+from leaderboard.results import Cell, Plan
+from tasks.cards import model_hash, read_card
+
+
+NUMBERS_VERSION: Final = "1"  # raised whenever a change of the project's own code changes numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run adds to a suite. threads: of torch, in each worker. limit: first examples only, for trying out."""
+
+    seed: int = 0
+    limit: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    dtype: str = "float32"
+
+    @property
+    def suffix(self) -> str:
+        """What the plan's name says of settings that are not the suite's own; such a board stands apart."""
+        parts = [] if self.limit is None else [f"limit{self.limit}"]
+        parts += [] if self.seed == 0 else [f"seed{self.seed}"]
+        parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
+        parts += [] if self.threads == 1 else [f"threads{self.threads}"]
+        return "".join("-" + part for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs."""
+
+    cell: Cell
+    task_code: str
+    attack_code: str
+    model_folder: str
+    timeout_seconds: float
+    reason: str = ""
+    plugins: tuple[str, ...] = ()
+    id: str = ""
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Cells of one group share a loaded model."""
+        return self.cell.task, self.cell.model
+
+    @property
+    def effort(self) -> float:
+        """A rough number of passes a row: what orders cells cheapest first, and what is left to do."""
+        params = self.cell.params
+        steps = params.get("steps", 1) if self.cell.attack != NONE else 0
+        restarts = params.get("restarts", 1)
+        assert isinstance(steps, int)
+        assert isinstance(restarts, int)
+        return 1.0 + 3.0 * steps * restarts
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Shell patterns; an empty tuple lets everything through."""
+
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    defenses: tuple[str, ...] = field(default=())
+
+    def admit(self, cell: Cell) -> bool:
+        pairs = (
+            (cell.task, self.tasks),
+            (cell.model, self.models),
+            (cell.attack, self.attacks),
+            (cell.defense, self.defenses),
+        )
+        return all(not patterns or any(fnmatch.fnmatch(name, p) for p in patterns) for name, patterns in pairs)
+
+    def check(self, cells: Iterable[Cell]) -> None:
+        """Raises UnknownName for a pattern that no cell has, with the nearest names."""
+        cells = tuple(cells)
+        for kind, patterns in (
+            ("task", self.tasks),
+            ("model", self.models),
+            ("attack", self.attacks),
+            ("defense", self.defenses),
+        ):
+            names = {str(getattr(cell, kind)) for cell in cells}
+            for pattern in patterns:
+                if not fnmatch.filter(names, pattern):
+                    raise UnknownName.among(kind, pattern, names)
+
+
+def plan_cells(
+    suite: Suite, registry: Registry, settings: Settings, plugin_files: Sequence[Path] = ()
+) -> tuple[PlannedCell, ...]:
+    """All cells of a suite on its reference models, cheapest first within each model.
+
+    Raises UnknownName and ModelError where a task, an attack or a model's files are missing.
+    """
+    planned = []
+    for trial in suite.trials:
+        task = registry.task(trial.task)
+        for model in task.models:
+            planned.append(_planned(trial, task, model, suite, registry, settings, plugin_files))
+    order = {group: place for place, group in enumerate(dict.fromkeys(cell.group for cell in planned))}
+    return tuple(sorted(planned, key=lambda cell: (order[cell.group], cell.effort)))
+
+
+def as_plan(suite: Suite, cells: Sequence[PlannedCell], settings: Settings) -> Plan:
+    """What the board reads."""
+    return Plan(
+        suite=suite.name + settings.suffix,
+        ranking_threats=dict(suite.ranking_threats),
+        unrealisable_threats=tuple(suite.unrealisable),
+        cells=tuple(cell.id for cell in cells),
+        labels={cell.id: cell.cell.label for cell in cells},
+    )
+
+
+def _planned(
+    trial: TrialSpec,
+    task: TaskEntry,
+    model: str,
+    suite: Suite,
+    registry: Registry,
+    settings: Settings,
+    plugin_files: Sequence[Path],
+) -> PlannedCell:
+    attack = registry.attack(trial.attack)
+    folder = Path(task.folder) / model
+    facts = importlib.import_module(task.facts)
+    reason = None
+    if trial.threat != NONE:
+        reason = attack.reason_against(Threat.parse(trial.threat).surface)
+    cell = Cell(
+        task=task.name,
+        data_hash=facts.data_hash("test"),
+        split="test",
+        limit=settings.limit,
+        model=model,
+        model_hash=model_hash(folder),
+        defense=read_card(folder).defense,
+        attack=trial.attack,
+        params={**attack.defaults, **trial.params} if reason is None else dict(trial.params),
+        threat=trial.threat,
+        goal=trial.goal,
+        seed=settings.seed + trial.seed,
+        dtype=settings.dtype,
+        batch_size=trial.batch_size,
+        device=settings.device.split(":")[0],
+        threads=settings.threads,
+        plugins=dict(registry.plugins),
+        versions=_versions(task.libraries),
+    )
+    return PlannedCell(
+        cell=cell,
+        task_code=task.code,
+        attack_code=attack.code,
+        model_folder=str(folder),
+        timeout_seconds=suite.timeout_seconds,
+        reason=reason or "",
+        plugins=tuple(str(path) for path in plugin_files),
+        id=cell.id,
+    )
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    # "2.14.1+cpu" and "2.14.1" are the same release built for other devices, but not the same numbers.
+    return {
+        "robustarena-numbers": NUMBERS_VERSION,
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }

@@ -1,0 +1,96 @@
+"""A classification task made of a user's own tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adversarial.errors import DataError, NotApplicable
+from adversarial.goals import Flip, Goal
+from adversarial.inputs import Inputs, Scores
+from adversarial.spaces import Space, embeddings, observations, pixels, waveform
+from adversarial.threats import Threat
+from adversarial.victims import Victim
+from tasks.protocol import GoalName
+from tasks.static import Batch, Outcomes
+
+
+_SURFACES: dict[str, Callable[[Inputs, Threat], Space]] = {
+    "pixels": pixels,
+    "waveform": waveform,
+    "embeddings": embeddings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTask:
+    """Inputs and labels that are in memory.
+
+    inputs: see Inputs; pixels must lie in [0, 1]. labels: int64 [examples]. targets: int64 [examples] or None.
+    scale: float [dimensions], for threats on observations only.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    targets: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.inputs):
+            raise DataError(f"{len(self.inputs)} inputs but {len(self.labels)} labels")
+        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+            raise DataError(
+                f"labels must be int64 of shape [examples], got {self.labels.dtype} {list(self.labels.shape)}"
+            )
+        if not bool(torch.isfinite(self.inputs.values).all()):
+            raise DataError("inputs hold NaN or infinite values")
+
+    def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:  # noqa: ARG002
+        count = len(self.labels) if limit is None else min(limit, len(self.labels))
+        for start in range(0, count, batch_size):
+            rows = torch.arange(start, min(start + batch_size, count))
+            yield Batch(
+                ids=tuple(str(row) for row in rows.tolist()),
+                positions=tuple(rows.tolist()),
+                inputs=self.inputs.take(rows).to(device),
+                truth=tuple(self.labels[rows].tolist()),
+            )
+
+    def space(self, victim: Victim, batch: Batch, threat: Threat) -> Space:  # noqa: ARG002
+        if threat.surface == "pixels":
+            low, high = float(batch.inputs.values.min()), float(batch.inputs.values.max())
+            if low < 0 or high > 1:
+                raise DataError(
+                    f"pixels must lie in [0, 1], found {low:.4g} to {high:.4g}; put the normalisation in the model"
+                )
+        if threat.surface == "observations":
+            if self.scale is None:
+                raise DataError("a threat on observations needs scale=, one positive number a dimension")
+            return observations(batch.inputs, threat, self.scale.to(batch.inputs.values.device))
+        if threat.surface not in _SURFACES:
+            raise NotApplicable(
+                f"tensors can be attacked as {', '.join(_SURFACES)} or observations, not {threat.surface}"
+            )
+        return _SURFACES[threat.surface](batch.inputs, threat)
+
+    def goal(self, batch: Batch, goal: GoalName) -> Goal:  # noqa: ARG002
+        rows, device = list(batch.positions), batch.inputs.values.device
+        targets = None if self.targets is None else self.targets[rows].to(device)
+        return Flip(self.labels[rows].to(device), targets)
+
+    def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
+        decisions = torch.where(scores.finite(), scores.values.argmax(1), -1).tolist()
+        right = tuple(float(a == b) for a, b in zip(decisions, batch.truth, strict=True))
+        return Outcomes(right, (1.0,) * len(right), {"decision": tuple(float(d) for d in decisions)})
+
+    def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
+        return {}
+
+    def evidence(self, inputs: list[Inputs]) -> dict[str, Tensor]:
+        if self.inputs.mask is None:
+            return {"inputs": torch.cat([row.values for row in inputs])}
+        flat = torch.cat([row.values[0].flatten() for row in inputs])
+        return {"inputs": flat, "lengths": torch.tensor([row.values.shape[1] for row in inputs])}

@@ -1,0 +1,153 @@
+"""Rollouts under attack: at every step one problem, made of what all running agents see at that moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adversarial.audit import audit
+from adversarial.diagnostics import Trace
+from adversarial.errors import AuditFailure, NotApplicable, QueryLimitReached
+from adversarial.goals import Flip
+from adversarial.inputs import Inputs
+from adversarial.keys import Keys
+from adversarial.ledger import Ledger
+from adversarial.problem import Context, Problem
+from adversarial.spaces import observations
+from adversarial.threats import Threat
+from adversarial.victims import Victim, weight_versions
+from tasks.control.environment import Episodes
+from tasks.control.facts import MAX_STEPS, SCALE, episode_id
+from tasks.protocol import Trial
+
+
+BATCH_GAP_EVERY = 50  # steps between two looks at whether an observation alone is answered as in its batch
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Finished episodes, in the order of their seeds.
+
+    returns: float64 [episodes]. distances: float64 [episodes], the largest audited distance of an episode's steps.
+    attacked, flipped: int64 [episodes], steps that were disturbed, and steps where the agent acted otherwise than it
+    would have. observations: float32 [steps, episodes, 4], what the agent saw; actions: int64 [steps, episodes];
+    both zero beyond an episode's end.
+    """
+
+    returns: Tensor
+    distances: Tensor
+    attacked: Tensor
+    flipped: Tensor
+    observations: Tensor
+    actions: Tensor
+
+
+def roll_out(victim: Victim, seeds: Sequence[int], trial: Trial, ledger: Ledger, trace: Trace) -> Rollout:
+    """Runs one episode for each seed, all at once, and attacks every step.
+
+    The agent acts greedily. Its forwards are its own: the ledger counts the attack's, and the real steps taken. An
+    attack is judged by the metric of a `flip`: another action than the one that the agent takes on the true
+    observation. Raises what the attack, the audit and the ledger raise.
+    """
+    episodes, ids = Episodes(seeds), [episode_id(seed) for seed in seeds]
+    attacker = _Attacker(victim, trial, Keys.of(trial.seed, ids, trial.device), ledger, trace)
+    flipped = torch.zeros(len(seeds), dtype=torch.int64)
+    seen, acted = [], []
+    for step in range(MAX_STEPS):
+        slots = torch.from_numpy(episodes.slots)
+        if not len(slots):
+            break
+        inputs = Inputs(torch.from_numpy(episodes.observe()).to(trial.device))
+        with torch.no_grad():
+            scores = victim(inputs)
+            if trial.attack is None and step % BATCH_GAP_EVERY == 0:
+                trace.add_batch_gap(scores, 0, victim(Inputs(inputs.values[:1])))
+        own = scores.values.argmax(1)
+        if trial.attack is not None:
+            inputs = attacker.disturb(inputs, own, slots, step)
+            with torch.no_grad():
+                scores = victim(inputs)
+        trace.add_scores(scores)
+        actions = scores.values.argmax(1)
+        flipped[slots] += (actions != own).cpu()
+        seen.append(_spread(inputs.values, slots, len(seeds)))
+        acted.append(_spread(actions, slots, len(seeds)))
+        ledger.environment_steps += len(slots)
+        episodes.step(actions.cpu().numpy().astype(np.int64))
+    return Rollout(
+        returns=torch.from_numpy(episodes.returns),
+        distances=attacker.distances,
+        attacked=attacker.attacked,
+        flipped=flipped,
+        observations=torch.stack(seen),
+        actions=torch.stack(acted),
+    )
+
+
+def steps_allowed(threat: Threat) -> int:
+    """How many steps of an episode the threat's share lets an attack touch."""
+    return math.floor(threat.share * MAX_STEPS + 1e-9)
+
+
+class _Attacker:
+    """One attack on a batch of episodes, audited at every step.
+
+    distances, attacked: as a Rollout has them.
+    """
+
+    def __init__(self, victim: Victim, trial: Trial, keys: Keys, ledger: Ledger, trace: Trace) -> None:
+        self._victim, self._trial, self._keys, self._ledger, self._trace = victim, trial, keys, ledger, trace
+        self._scale = torch.tensor(SCALE, device=trial.device)
+        self._memory: dict[str, object] = {}
+        self.distances = torch.zeros(len(keys), dtype=torch.float64)
+        self.attacked = torch.zeros(len(keys), dtype=torch.int64)
+
+    def disturb(self, inputs: Inputs, own: Tensor, slots: Tensor, step: int) -> Inputs:
+        """What the agents of `slots` see instead of `inputs`; rows whose share of steps is spent see the truth."""
+        threat = self._trial.threat
+        if threat is None or self._trial.attack is None:
+            return inputs
+        if threat.surface != "observations":
+            raise NotApplicable(f"control-cartpole offers observations, not {threat.surface}")
+        allowed = steps_allowed(threat)
+        open_rows = (self.attacked[slots] < allowed).nonzero().squeeze(1)
+        if not len(open_rows):
+            return inputs
+        rows, slots = open_rows.to(inputs.values.device), slots[open_rows]
+        space = observations(inputs.take(rows), threat, self._scale)
+        before, weights = space.inputs.clone(), weight_versions(self._victim)
+        on_device = slots.to(inputs.values.device)
+        problem = Problem(
+            self._victim,
+            space,
+            Flip(own[rows]),
+            threat,
+            self._keys.take(on_device).fold("step", step),
+            ledger=self._ledger,
+            early_stopping=self._trial.early_stopping,
+            context=Context(step, self._memory, on_device),
+        )
+        try:
+            self._trial.attack(problem)
+        except QueryLimitReached:
+            pass  # the budget of queries is the end of the attack on this step, not a fault of it
+        audited = audit(space, problem.best.d, before, weights, weight_versions(self._victim))
+        self._trace.add_search(problem.best, audited.distance)
+        distance = audited.distance.detach().cpu()
+        self.distances[slots] = self.distances[slots].maximum(distance)
+        self.attacked[slots] += distance > 0
+        if bool((self.attacked > allowed).any()):
+            raise AuditFailure(f"{threat} allows {allowed} steps of an episode, {int(self.attacked.max())} were attacked")
+        return Inputs(inputs.values.index_copy(0, rows, audited.inputs.values.detach()))
+
+
+def _spread(values: Tensor, slots: Tensor, episodes: int) -> Tensor:
+    """Rows at their slots, zero elsewhere."""
+    everywhere = torch.zeros((episodes, *values.shape[1:]), dtype=values.dtype)
+    everywhere[slots] = values.detach().cpu()
+    return everywhere

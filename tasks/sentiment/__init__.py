@@ -1,0 +1,1 @@
+"""Sentiment of short reviews: films, food, products and places, written for this project."""

@@ -1,0 +1,126 @@
+"""The task `sentiment-reviews`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adversarial.errors import NotApplicable
+from adversarial.goals import Flip, Goal
+from adversarial.inputs import Inputs, Scores
+from adversarial.ledger import Ledger
+from adversarial.spaces import Space, embeddings, words
+from adversarial.threats import Threat
+from adversarial.victims import EmbeddingVictim, Victim
+from tasks.architectures import build
+from tasks.cards import read_card
+from tasks.protocol import GoalName, Measurement, Metric, Trial
+from tasks.recipes import Recipe
+from tasks.sentiment.facts import Reviews, data_hash, load_split
+from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
+from tasks.sentiment.recipes import RECIPES
+from tasks.sentiment.tokens import tokenise
+from tasks.sentiment.victims import ReviewVictim, TrainableVictim
+from tasks.sentiment.words import bundled
+from tasks.static import Batch, Outcomes, measure_static
+from tasks.training import train_static, write_model
+
+
+class SentimentReviews:
+    """Short reviews, positive (1) or negative (0); accuracy.
+
+    Victims read the ids of tasks.sentiment.words.bundled(). The column `style` says how a review is put, as a place
+    in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3.
+    """
+
+    name = "sentiment-reviews"
+    metric = Metric("accuracy", floor=0.0, ceiling=1.0)
+    recipes: Mapping[str, Recipe] = RECIPES
+
+    def load_victim(self, folder: Path, device: torch.device) -> Victim:
+        return ReviewVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+
+    def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
+        return measure_static(self, victim, trial, ledger)
+
+    def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        reviews = load_split(split)
+        sentences = [tokenise(text) for text in reviews.texts[:limit]]
+        order = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
+        yield from _batches(reviews, order, batch_size, device)
+
+    def space(self, victim: Victim, batch: Batch, threat: Threat) -> Space:
+        if threat.surface == "words":
+            return words(batch.inputs, threat, bundled().table(batch.inputs.values))
+        if threat.surface != "embeddings":
+            raise NotApplicable(f"sentiment-reviews offers words and embeddings, not {threat.surface}")
+        if not isinstance(victim, EmbeddingVictim):
+            raise NotApplicable("the victim does not read word vectors, so it has no embeddings to attack")
+        return embeddings(Inputs(victim.embed(batch.inputs.values), batch.inputs.mask), threat)
+
+    def goal(self, batch: Batch, goal: GoalName) -> Goal:  # noqa: ARG002  (a class decision is as wrong as can be)
+        return Flip(torch.tensor([label for label, _ in _truth(batch)], device=batch.inputs.values.device))
+
+    def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
+        truth, finite = _truth(batch), scores.finite().tolist()
+        decisions = scores.values.argmax(1).tolist()
+        right = tuple(
+            float(ok and decision == label)
+            for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
+        )
+        return Outcomes(right, (1.0,) * len(right), {"style": tuple(float(style) for _, style in truth)})
+
+    def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
+        return {}
+
+    def evidence(self, inputs: list[Inputs]) -> dict[str, Tensor]:
+        """Words: `text`, the sentences' UTF-8 bytes one after the other, and `lengths` in bytes. Embeddings:
+        `vectors`, float16 [words of all sentences, width], and `lengths` in words."""
+        if inputs and inputs[0].values.is_floating_point():
+            vectors = [row.values[0].to(torch.float16) for row in inputs]
+            return {"vectors": torch.cat(vectors), "lengths": torch.tensor([len(row) for row in vectors])}
+        texts = [bundled().decode(row.values[0]).encode() for row in inputs]
+        joined = np.frombuffer(b"".join(texts), dtype=np.uint8).copy()
+        return {"text": torch.from_numpy(joined), "lengths": torch.tensor([len(text) for text in texts])}
+
+    def training_batches(self, recipe: Recipe, epoch: int) -> Iterator[Batch]:
+        reviews = load_split("train")
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(reviews.ids)).tolist()
+        yield from _batches(reviews, order, recipe.batch_size, torch.device("cpu"))
+
+    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+        vocabulary = training_vocabulary()
+        arguments = {**recipe.options, "known": len(vocabulary)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            module: nn.Module = ARCHITECTURES["review-net"](**arguments)
+            cast("ReviewNet", module).vocabulary.copy_(vocabulary)
+            clean_loss = train_static(self, module, TrainableVictim, recipe, report)
+        write_model(self, module, "review-net", arguments, recipe, data_hash("train"), clean_loss, folder)
+
+
+def _truth(batch: Batch) -> tuple[tuple[int, int], ...]:
+    """Label and style of each row."""
+    return cast("tuple[tuple[int, int], ...]", batch.truth)
+
+
+def _batches(reviews: Reviews, order: list[int], batch_size: int, device: torch.device) -> Iterator[Batch]:
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids, mask = bundled().encode(tokenise(reviews.texts[place]) for place in chosen)
+        yield Batch(
+            ids=tuple(reviews.ids[place] for place in chosen),
+            positions=tuple(chosen),
+            inputs=Inputs(ids.to(device), mask.to(device)),
+            truth=tuple((reviews.labels[place], reviews.styles[place]) for place in chosen),
+        )
+
+
+def make() -> SentimentReviews:
+    """The task, as its registry entry names it."""
+    return SentimentReviews()

@@ -1,0 +1,72 @@
+"""What an attacker of a transcriber wants: wrong words, as many as there are to get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adversarial.errors import UnknownName
+from adversarial.goals import Judgement
+from adversarial.inputs import Scores
+from tasks.speech.transcripts import BLANK, decode, encode, word_errors
+
+
+@dataclass(frozen=True, slots=True)
+class WorstTranscript:
+    """Word errors in the transcript of each row, up to as many as the reference has words.
+
+    references: the right transcripts. tokens: their symbols, int64 [batch, longest]. lengths: int64 [batch].
+    first_error: whether a row is done at its first word error (the goal `flip`) or at the last (`worst`).
+    """
+
+    references: tuple[str, ...]
+    tokens: Tensor
+    lengths: Tensor
+    first_error: bool = False
+
+    @classmethod
+    def of(
+        cls, references: Sequence[str], device: torch.device | str = "cpu", *, first_error: bool = False
+    ) -> WorstTranscript:
+        return cls(tuple(references), *encode(references, device), first_error)
+
+    def loss(self, scores: Scores, name: str) -> Tensor:
+        """`ce`: the negative log-likelihood of the reference, by CTC, over its length."""
+        if name != "ce":
+            raise UnknownName.among("loss of transcripts", name, ("ce",))
+        return ctc(scores, self.tokens, self.lengths)
+
+    def judge(self, scores: Scores) -> Judgement:
+        rates = [
+            word_errors(reference, transcript).total / len(reference.split())
+            for reference, transcript in zip(self.references, decode(scores), strict=True)
+        ]
+        rate = torch.tensor(rates, dtype=torch.float32, device=scores.values.device)
+        damage = torch.where(scores.finite(), rate.clamp(max=1.0), 0.0)
+        success = damage > 0
+        return Judgement(success, damage, success if self.first_error else damage >= 1)
+
+    def take(self, rows: Tensor) -> Self:
+        references = tuple(self.references[row] for row in rows.tolist())
+        return type(self)(references, self.tokens[rows], self.lengths[rows], self.first_error)
+
+
+def ctc(scores: Scores, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """CTC's negative log-likelihood over the target's length, float32 [batch]; 0 where no alignment fits."""
+    batch, frames, _ = scores.values.shape
+    real = torch.full((batch,), frames, device=tokens.device) if scores.mask is None else scores.mask.sum(1)
+    losses = functional.ctc_loss(
+        scores.values.log_softmax(-1).transpose(0, 1),
+        tokens,
+        real,
+        lengths,
+        blank=BLANK,
+        reduction="none",
+        zero_infinity=True,
+    )
+    return losses / lengths

@@ -1,0 +1,81 @@
+"""From scores to transcripts, from transcripts to word errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from adversarial.errors import DataError
+from adversarial.inputs import Scores
+from tasks.speech.corpus import WORDS
+
+
+BLANK: Final = 0
+ALPHABET: Final = "\0 " + "".join(sorted(set("".join(WORDS))))  # a frame's symbols; the first is the blank
+_CODES: Final = np.frombuffer(ALPHABET.encode("ascii"), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class WordErrors:
+    """What turns a reference into a hypothesis, with as few edits as possible."""
+
+    substitutions: int
+    insertions: int
+    deletions: int
+
+    @property
+    def total(self) -> int:
+        return self.substitutions + self.insertions + self.deletions
+
+
+def encode(transcripts: Sequence[str], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Symbols, int64 [batch, longest] filled up with blanks, and their counts, int64 [batch].
+
+    Raises DataError for a letter that the alphabet lacks.
+    """
+    try:
+        rows = [[ALPHABET.index(letter) for letter in transcript] for transcript in transcripts]
+    except ValueError:
+        raise DataError(f"expected transcripts of the letters {ALPHABET[1:]!r}, got {transcripts}") from None
+    counts = [len(row) for row in rows]
+    filled = [row + [BLANK] * (max(counts) - len(row)) for row in rows]
+    return torch.tensor(filled, device=device), torch.tensor(counts, device=device)
+
+
+def collapse(scores: Scores) -> Tensor:
+    """Each row's best path without repeats and blanks, filled up with blanks; int64 [batch, frames]."""
+    path = scores.values.argmax(2)
+    if scores.mask is not None:
+        path = torch.where(scores.mask, path, BLANK)
+    kept = path != BLANK
+    kept[:, 1:] &= path[:, 1:] != path[:, :-1]
+    # What is not kept goes to a column in front, which is then cut off.
+    place = torch.where(kept, kept.cumsum(1), 0)
+    packed = path.new_zeros(len(path), path.shape[1] + 1).scatter_(1, place, path)
+    return packed[:, 1:]
+
+
+def decode(scores: Scores) -> list[str]:
+    """Greedy transcripts, their words separated by single spaces. One transfer to the host."""
+    letters = _CODES[collapse(scores).cpu().numpy()]
+    return [" ".join(row.tobytes().rstrip(b"\0").decode("ascii").split()) for row in letters]
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Substituted, inserted and deleted words of the hypothesis."""
+    if reference == hypothesis:
+        return WordErrors(0, 0, 0)
+    edits = [edit.tag for edit in Levenshtein.editops(reference.split(), hypothesis.split())]
+    return WordErrors(edits.count("replace"), edits.count("insert"), edits.count("delete"))
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """The word errors of a corpus over the words of its references; more than 1 where much is inserted."""
+    errors = sum(word_errors(r, h).total for r, h in zip(references, hypotheses, strict=True))
+    return errors / sum(len(reference.split()) for reference in references)
