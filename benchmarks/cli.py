@@ -12,7 +12,7 @@ import click
 
 from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
 from leaderboard.results import ResultError
-from leaderboard.store import StoreError
+from leaderboard.store import StoreError, UnknownSuiteError
 
 
 USAGE_ERRORS = (UnknownName, InvalidThreat, InvalidOption, DuplicateName)
@@ -43,9 +43,9 @@ def main() -> None:
         # The reader of our output left, `| head` for one.
         sys.stderr.close()
         sys.exit(1)
-    except (RobustArenaError, ResultError, StoreError) as error:
+    except (RobustArenaError, ResultError, StoreError, UnknownSuiteError) as error:
         print(f"robustarena: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, USAGE_ERRORS) else 1)
+        sys.exit(2 if isinstance(error, (*USAGE_ERRORS, UnknownSuiteError)) else 1)
 
 
 def out_option(command: F) -> F:

@@ -90,6 +90,7 @@ def sample(task: str, metric: Metric, examples: Examples) -> Sample:
     return Sample(task, metric, ids, np.array(examples.values)[order], np.array(examples.weights)[order])
 
 
+@lru_cache(maxsize=4096)
 def wilson(successes: int, trials: int) -> Interval:
     """Wilson's score interval of a proportion, in [0, 1]."""
     from scipy.stats import binomtest
@@ -184,7 +185,9 @@ def _metric_draws(outcome: Sample) -> Array:
     columns = np.stack([outcome.values, outcome.weights], axis=1)
     counts = _counts(outcome.task, outcome.ids)
     rows = max(1, 2_000_000 // len(outcome.ids))  # the counts are widened to float64 a slice at a time
-    sums: Array = np.concatenate([counts[at : at + rows] @ columns for at in range(0, RESAMPLES, rows)])
+    sums: Array = np.concatenate(
+        [counts[at : at + rows].astype(np.float64) @ columns for at in range(0, RESAMPLES, rows)]
+    )
     # A resample of nothing but empty references has no ratio of its own.
     draws = np.full(RESAMPLES, outcome.figure)
     np.divide(sums[:, 0], sums[:, 1], out=draws, where=sums[:, 1] > 0)

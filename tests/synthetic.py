@@ -64,9 +64,7 @@ def cell(
     )
 
 
-def examples(
-    task: str, values: Sequence[float], columns: Mapping[str, Sequence[float]] | None = None
-) -> Examples:
+def examples(task: str, values: Sequence[float], columns: Mapping[str, Sequence[float]] | None = None) -> Examples:
     """Examples named e000, e001, ...; for speech each reference has four words."""
     count = len(values)
     return Examples(
@@ -145,9 +143,7 @@ def small_board() -> tuple[list[Result], list[Cell]]:
         ok(cell(model="adversarial-training", attack="none"), first(36)),
         ok(cell(model="adversarial-training", attack="noise"), first(35)),
         ok(cell(model="adversarial-training", attack="pgd"), first(27)),
-        without_number(
-            cell(model="adversarial-training", attack="universal"), "n/a", "no fit split in this task"
-        ),
+        without_number(cell(model="adversarial-training", attack="universal"), "n/a", "no fit split in this task"),
         ok(cell(model="adversarial-training", attack="pgd", threat="embeddings-l2:0.5@gradient#0"), first(9)),
         ok(cell(model="masked-gradient", attack="none"), first(38)),
         ok(cell(model="masked-gradient", attack="noise"), first(20)),
@@ -167,9 +163,7 @@ def small_board() -> tuple[list[Result], list[Cell]]:
         ]
     results += [
         ok(cell(CONTROL, "masked-gradient", "none"), [450 - index % 9 for index in range(40)]),
-        without_number(
-            cell(CONTROL, "masked-gradient", "pgd"), "failed", "RuntimeError: gradient is not finite"
-        ),
+        without_number(cell(CONTROL, "masked-gradient", "pgd"), "failed", "RuntimeError: gradient is not finite"),
         ok(cell(CONTROL, "masked-gradient", "noise"), [400 + index % 9 for index in range(40)]),
     ]
     return results, [cell(SPEECH, "masked-gradient", "pgd"), cell(SPEECH, "masked-gradient", "none")]

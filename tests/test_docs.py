@@ -1,0 +1,82 @@
+"""What the pages say is true: every name is there, every example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adversarial.diagnostics import Trace
+from adversarial.registry import Registry, resolve
+from benchmarks.catalog import catalog
+from benchmarks.suites import SUITES
+
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_every_attack_and_defense_has_a_docstring_and_a_row() -> None:
+    registry = catalog()
+    for attack in registry.attacks():
+        assert resolve(attack.code).__doc__, attack.name
+        assert f"| `{attack.name}` |" in page("docs/attacks.md"), attack.name
+    for defense in registry.defenses():
+        assert resolve(defense.code).__doc__, defense.name
+        assert f"| `{defense.name}` |" in page("docs/defenses.md"), defense.name
+
+
+def test_every_attack_names_its_paper_in_its_files_first_lines() -> None:
+    import importlib
+
+    for attack in catalog().attacks():
+        if attack.paper:
+            doc = importlib.import_module(attack.code.partition(":")[0]).__doc__
+            assert doc is not None
+            assert attack.paper in doc.partition("\n\n")[0], attack.name
+
+
+def test_every_task_and_suite_is_on_a_page() -> None:
+    everything = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    for name in (*(task.name for task in catalog().tasks()), *SUITES):
+        assert f"`{name}`" in everything, name
+
+
+def test_every_diagnostic_is_on_the_page() -> None:
+    source = (ROOT / "adversarial" / "diagnostics.py").read_text(encoding="utf-8")
+    source += (ROOT / "leaderboard" / "diagnostics.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'"((?:[a-z]+-)+[a-z]+)"', source))
+    assert Trace.__name__ == "Trace"
+    assert {"zero-gradients", "gradient-weaker-than-noise"} <= names
+    for name in names:
+        assert f"`{name}`" in page("docs/attacks.md"), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/commands.md"])
+def test_python_examples_run(name: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, name, "exec"), {})
+
+
+def test_the_plugin_of_the_page_works(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", page("docs/extending.md"), re.DOTALL)
+    path = tmp_path / "plugin.py"
+    path.write_text(block, encoding="utf-8")
+    registry = Registry()
+    registry.load_plugin(path)
+    entry = registry.attack("halfway")
+    assert resolve(entry.code).__doc__ == "Half a step along the gradient."
+    assert list(registry.plugins) == ["plugin plugin.py"]
