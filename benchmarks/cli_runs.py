@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ def run(
     folder, written = RunFolder(out), as_plan(found, everything, settings)
     folder.write_plan(written)
     todo = missing(cells, folder)
-    target = console(click.get_text_stream("stderr"))
+    target = console(sys.stderr)
     target.print(f"{written.suite}: {len(cells)} cells, {len(todo)} to do, records in {out}", markup=False)
     with RunProgress(target, todo, who.workers if isinstance(who, Process) else 1) as progress:
         summary = run_cells(cells, folder, who, progress)

@@ -73,7 +73,8 @@ def test_overhead(benchmark: Any, attack: Callable[[Problem], None], steps: int,
         space = pixels(Inputs(images), threat)
         attack(Problem(victim, space, Flip(labels), threat, Keys.of(0, ids), early_stopping=False))
 
-    ours, floor = [], []
+    ours: list[float] = []
+    floor: list[float] = []
     for _ in range(5):
         for function, times in ((attacked, ours), (partial(bare, victim.module, images, labels, steps, last), floor)):
             start = time.perf_counter()
