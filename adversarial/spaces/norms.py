@@ -110,14 +110,15 @@ class L2:
         room = (radius.square() - d.shape[1] / 12).clamp(min=0).sqrt()
         nearest = d.round()
         for smaller in ((d * (room / _length(d)).clamp(max=1)).round(), d.trunc()):
-            over = torch.linalg.vector_norm(nearest, dim=1, keepdim=True) > radius
+            over = _length_of(nearest)[:, None] > radius
             nearest = torch.where(over, smaller, nearest)
-        return torch.where(torch.linalg.vector_norm(d, dim=1, keepdim=True) <= radius, nearest, d.round())
+        return torch.where(_length_of(d)[:, None] <= radius, nearest, d.round())
 
 
 def _length_of(d: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(d, dim=1)
-    return length
+    # Summed in float64: over the samples of an utterance, float32 is off by more than the audit allows.
+    length: Tensor = torch.linalg.vector_norm(d, dim=1, dtype=torch.float64)
+    return length.to(d.dtype)
 
 
 def _length(d: Tensor) -> Tensor:
