@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torchaudio.functional
 from torch import Tensor, nn
+
+from tasks.speech.compiled import torchaudio_functional
 
 
 class LogMel(nn.Module):
@@ -33,7 +34,7 @@ class LogMel(nn.Module):
         angle = time[:, None] * torch.arange(bins, dtype=torch.float64) * (2 * math.pi / fft)
         hann = torch.hann_window(window, dtype=torch.float64)[:, None]
         waves = torch.cat([angle.cos(), -angle.sin()], 1) * hann
-        basis = torchaudio.functional.melscale_fbanks(bins, 60.0, sample_rate_hz / 2, bands, sample_rate_hz)
+        basis = torchaudio_functional().melscale_fbanks(bins, 60.0, sample_rate_hz / 2, bands, sample_rate_hz)
         self.register_buffer("fourier", waves.to(torch.float32), persistent=False)
         self.register_buffer("basis", basis, persistent=False)
 
