@@ -157,8 +157,10 @@ class Problem:
         return torch.where(exists, gains, -torch.inf)
 
     def submit(self, d: Tensor) -> None:
-        """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done."""
-        keep = self._best.done[self._rows].reshape(-1, *[1] * (d.ndim - 1))
+        """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done, or for all
+        where nothing stops early."""
+        done = self._best.done[self._rows] & self.early_stopping
+        keep = done.reshape(-1, *[1] * (d.ndim - 1))
         best = self._best
         best.d = best.d.index_copy(0, self._rows, torch.where(keep, best.d[self._rows], d.detach()))
 

@@ -44,7 +44,7 @@ def _ascend(problem: Problem, d: Tensor, steps: int, share: float, loss: str) ->
     for _ in range(steps):
         gradient = problem.gradient(d, loss)
         length = (share * space.radius).reshape(-1, *[1] * (d.ndim - 1))
-        d = space.project(d + length * space.steepest(gradient.values))
+        d = space.project(d + length * space.steepest(gradient.values, d))
         alive = problem.alive()
         if not bool(alive.all()):
             if not bool(alive.any()):

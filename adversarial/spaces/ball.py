@@ -100,9 +100,12 @@ class Ball:
         still = ((inputs.values == values) | live).flatten(1).all(1)
         return still & (inputs.mask == mask).flatten(1).all(1)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
+    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
         live = self._live()
         gradient = gradient if live is None else gradient * live
+        if at is not None and self._room is not None and self.geometry.coupled:
+            low, high = self._room
+            gradient = gradient * ~(((at <= low) & (gradient < 0)) | ((at >= high) & (gradient > 0)))
         # In scaled coordinates u = d / scale the gradient is g * scale, and the step goes back by * scale.
         scaled = gradient if self.scale is None else gradient * self.scale
         step = self.geometry.steepest(scaled.flatten(1)).reshape(gradient.shape)

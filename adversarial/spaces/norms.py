@@ -20,7 +20,9 @@ DISTRIBUTIONS: Final = ("uniform", "gaussian", "sign")
 
 
 class Geometry(Protocol):
-    """One norm's ball."""
+    """One norm's ball. coupled: whether features share the budget, so that one at a wall leaves room to others."""
+
+    coupled: bool
 
     def measure(self, d: Tensor) -> Tensor:
         """The norm of each row, [batch], in the dtype of d."""
@@ -40,6 +42,8 @@ class Geometry(Protocol):
 
 class Linf:
     """The largest absolute entry."""
+
+    coupled = False
 
     def measure(self, d: Tensor) -> Tensor:
         return d.abs().amax(1)
@@ -66,6 +70,8 @@ class Linf:
 
 class L2:
     """The Euclidean length."""
+
+    coupled = True
 
     def measure(self, d: Tensor) -> Tensor:
         return _length_of(d)

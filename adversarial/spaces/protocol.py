@@ -54,8 +54,12 @@ class Space(Protocol):
 class ContinuousSpace(Space, Protocol):
     """A space in which d can be stepped along a gradient."""
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The step of unit norm that raises the loss most, shaped like d; zero where the gradient is."""
+    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
+        """The step of unit norm that raises the loss most, shaped like d; zero where the gradient is.
+
+        at: the perturbation that the step starts from; features that would only be pushed into a wall of the input
+        range then leave their share of the step to the others.
+        """
 
     def norm(self, d: Tensor) -> Tensor:
         """The norm of each row of d, float32 [batch]."""

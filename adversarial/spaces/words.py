@@ -92,7 +92,8 @@ class Choices:
         # Over budget, one of the older replacements goes.
         age = torch.where((moved != 0) & ~here, keys.fold("drop").uniform(sizes.shape[1:]), 2.0)
         over = (moved != 0).sum(1) > self._limit()
-        return torch.where(over[:, None] & (_rank(age) == 0) & ~here, 0, moved)
+        moved = torch.where(over[:, None] & (_rank(age) == 0) & ~here, 0, moved)
+        return torch.where(self._limit()[:, None] > 0, moved, 0)
 
     def take(self, rows: Tensor) -> Self:
         return replace(self, inputs=self.inputs.take(rows), radius=self.radius[rows], table=self.table[rows])

@@ -57,9 +57,7 @@ class SpeechDigits:
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         return measure_static(self, victim, trial, ledger)
 
-    def batches(
-        self, split: str, limit: int | None, batch_size: int, device: torch.device
-    ) -> Iterator[Batch]:
+    def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
         data = _split(split)
         order = sorted(range(len(data))[:limit], key=lambda i: len(data.samples[i]))
         for start in range(0, len(order), batch_size):
