@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_evidence_holds_the_disturbed_reviews() -> None:
     measured = task.measure(victim("undefended"), Trial(WORDS, noise, limit=20), Ledger())
     joined, lengths = bytes(measured.evidence["text"].tolist()), measured.evidence["lengths"].tolist()
     ends = np.cumsum([0, *lengths]).tolist()
-    texts = [joined[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    texts = [joined[a:b].decode() for a, b in pairwise(ends)]
     for text, original, distance in zip(texts, load_split("test").texts, measured.distances, strict=False):
         before, after = tokenise(original), tokenise(text)
         assert sum(a != b for a, b in zip(before, after, strict=True)) == distance

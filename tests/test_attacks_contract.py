@@ -1,0 +1,248 @@
+"""What every registered attack promises on every surface that it claims, and what it says where it does not fit."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from adversarial.attacks import ENTRIES
+from adversarial.audit import audit
+from adversarial.errors import NotApplicable, QueryLimitReached
+from adversarial.goals import Flip
+from adversarial.inputs import Inputs, Scores
+from adversarial.keys import Keys
+from adversarial.problem import Problem
+from adversarial.registry import AttackEntry, resolve
+from adversarial.spaces import Space, embeddings, observations, pixels, waveform, words
+from adversarial.threats import SURFACES, Threat
+
+
+ROWS = 6
+TESTED = ("pixels", "waveform", "embeddings", "observations", "words")
+NORMS = {"pixels": "linf", "waveform": "snr", "embeddings": "l2", "observations": "linf", "words": "l0"}
+BUDGETS = {"pixels": 0.2, "waveform": 15.0, "embeddings": 1.0, "observations": 0.5, "words": 2.0}
+ZERO = {**dict.fromkeys(BUDGETS, 0.0), "waveform": float("inf")}
+PAIRS = [(entry, surface) for entry in ENTRIES for surface in TESTED if surface in entry.surfaces]
+MISFITS = [(entry, surface) for entry in ENTRIES for surface in TESTED if surface not in entry.surfaces]
+
+
+def name(value: object) -> str:
+    return value.name if isinstance(value, AttackEntry) else str(value)
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class RowWise:
+    """Three classes, smooth and curved, made of elementwise products and sums over a row: no kernel that could round
+    a row by its neighbours. Counts the rows that pass through it, both ways."""
+
+    differentiable = True
+
+    def __init__(self, width: int) -> None:
+        self.weight, self.table = draw(7, 3, width), draw(8, 200, 4)
+        self.forwards = self.backwards = 0
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.table[ids]
+
+    def __call__(self, inputs: Inputs) -> Scores:
+        values = inputs.values if inputs.values.is_floating_point() else self.embed(inputs.values)
+        if inputs.mask is not None:
+            values = values * inputs.mask.reshape(*inputs.mask.shape, *[1] * (values.ndim - inputs.mask.ndim))
+        self.forwards += len(values)
+        if values.requires_grad:
+            values.register_hook(self._count)
+        flat = values.flatten(1)
+        if flat.shape[1] < self.weight.shape[1]:
+            flat = torch.nn.functional.pad(flat, (0, self.weight.shape[1] - flat.shape[1]))
+        bent = flat + 0.3 * torch.sin(3 * flat)
+        return Scores(torch.stack([(bent * weight).sum(1) for weight in self.weight], 1))
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+def batch(surface: str) -> tuple[Inputs, int]:
+    if surface == "pixels":
+        return Inputs((draw(1, ROWS, 1, 5, 5) * 0.3 + 0.5).clamp(0, 1)), 25
+    if surface == "observations":
+        return Inputs(draw(1, ROWS, 4)), 4
+    mask = torch.arange(40 if surface == "waveform" else 6) < torch.tensor([6, 5, 4, 3, 2, 1])[:, None] * (
+        6 if surface == "waveform" else 1
+    )
+    if surface == "waveform":
+        return Inputs((draw(1, ROWS, 40) * 5000).round() / 32768 * mask, mask), 40
+    if surface == "embeddings":
+        return Inputs(draw(1, ROWS, 6, 4) * mask[:, :, None], mask), 24
+    ids = torch.randint(0, 50, (ROWS, 6), generator=torch.Generator().manual_seed(1))
+    return Inputs(torch.where(mask, ids, 0), mask), 24
+
+
+def space(surface: str, inputs: Inputs, threat: Threat) -> Space:
+    if surface == "observations":
+        return observations(inputs, threat, torch.tensor([1.0, 2.0, 0.1, 0.5]))
+    if surface == "words":
+        others = inputs.values[:, :, None] + 50 * torch.arange(1, 4)
+        return words(inputs, threat, torch.cat([inputs.values[:, :, None], others], 2))
+    return {"pixels": pixels, "waveform": waveform, "embeddings": embeddings}[surface](inputs, threat)
+
+
+def threat_of(entry: AttackEntry, surface: str, budgets: dict[str, float] = BUDGETS) -> Threat:
+    return Threat(surface, NORMS[surface], budgets[surface], entry.access)  # type: ignore[arg-type]
+
+
+def problem(
+    surface: str, threat: Threat, rows: list[int] | None = None, seed: int = 0, early_stopping: bool = False
+) -> tuple[Problem, RowWise]:
+    """All rows by default. Labels are the victim's own decisions, so that every row begins unbroken."""
+    inputs, width = batch(surface)
+    victim = RowWise(width)
+    labels = victim(inputs).values.argmax(1)
+    chosen = torch.arange(ROWS) if rows is None else torch.tensor(rows)
+    victim.forwards = victim.backwards = 0
+    keys = Keys.of(seed, [f"row-{row}" for row in chosen.tolist()])
+    return Problem(
+        victim,
+        space(surface, inputs.take(chosen), threat),
+        Flip(labels[chosen]),
+        threat,
+        keys,
+        early_stopping=early_stopping,
+    ), victim
+
+
+def function(entry: AttackEntry) -> partial[None]:
+    options = dict(entry.defaults)
+    if "steps" in options and options["steps"] > 5:
+        options["steps"] = 5
+    if "restarts" in options:
+        options["restarts"] = 2
+    return partial(resolve(entry.code), **options)
+
+
+@pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
+def test_it_stays_inside_leaves_its_input_alone_and_never_lowers_the_loss(entry: AttackEntry, surface: str) -> None:
+    attacked, victim = problem(surface, threat_of(entry, surface))
+    before = attacked.inputs.clone()
+    function(entry)(attacked)
+    audited = audit(attacked.space, attacked.best.d, before)
+    if "steps" in entry.defaults and entry.name != "hotflip-one-step":
+        after = attacked.goal.loss(victim(audited.inputs), "ce")
+        assert bool((after >= attacked.goal.loss(victim(before), "ce") - 1e-5).all())
+        assert bool((audited.distance > 0).all())
+
+
+@pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
+def test_the_same_seed_gives_the_same_bytes_alone_in_threes_and_reversed(entry: AttackEntry, surface: str) -> None:
+    whole, _ = problem(surface, threat_of(entry, surface))
+    function(entry)(whole)
+    for groups in ([[0], [1], [2], [3], [4], [5]], [[0, 1, 2], [3, 4, 5]], [[5, 4, 3, 2, 1, 0]]):
+        for rows in groups:
+            part, _ = problem(surface, threat_of(entry, surface), rows)
+            function(entry)(part)
+            assert torch.equal(part.best.d, whole.best.d[rows])
+
+
+@pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
+def test_another_seed_gives_other_bytes_where_there_is_chance(entry: AttackEntry, surface: str) -> None:
+    one, _ = problem(surface, threat_of(entry, surface))
+    other, _ = problem(surface, threat_of(entry, surface), seed=1)
+    function(entry)(one)
+    function(entry)(other)
+    assert torch.equal(one.best.d, other.best.d) == (entry.name not in ("noise", "pgd"))
+
+
+@pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
+def test_a_budget_of_nothing_changes_nothing(entry: AttackEntry, surface: str) -> None:
+    attacked, _ = problem(surface, threat_of(entry, surface, ZERO))
+    function(entry)(attacked)
+    assert attacked.space.apply(attacked.best.d).same_as(attacked.inputs)
+
+
+@pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_ledger_counts_what_passes_through_the_victim(
+    entry: AttackEntry, surface: str, early_stopping: bool
+) -> None:
+    attacked, victim = problem(surface, threat_of(entry, surface), early_stopping=early_stopping)
+    function(entry)(attacked)
+    assert attacked.ledger.forwards == victim.forwards
+    assert attacked.ledger.backwards == victim.backwards
+    if not early_stopping and entry.name == "pgd":
+        assert (victim.forwards, victim.backwards) == (2 * 6 * ROWS, 2 * 5 * ROWS)
+    if entry.name == "fgsm":
+        assert (victim.forwards, victim.backwards) == (ROWS, ROWS)
+    if entry.access == "none":
+        assert victim.forwards == 0
+
+
+@pytest.mark.parametrize(("entry", "surface"), [p for p in PAIRS if p[0].access != "none"], ids=name)
+@pytest.mark.parametrize("limit", [1, 3])
+def test_no_row_asks_more_often_than_its_limit(entry: AttackEntry, surface: str, limit: int) -> None:
+    attacked, victim = problem(surface, replace(threat_of(entry, surface), query_limit=limit))
+    with contextlib.suppress(QueryLimitReached):
+        function(entry)(attacked)
+    assert int(attacked.best.asked.max()) <= limit
+    assert victim.forwards <= limit * ROWS
+
+
+@pytest.mark.parametrize("surface", TESTED)
+def test_rows_that_are_done_leave_at_once(surface: str) -> None:
+    entry = next(e for e in ENTRIES if e.name == ("hotflip" if surface == "words" else "pgd"))
+    threat = threat_of(entry, surface, {**BUDGETS, "pixels": 1.0, "waveform": -20.0, "observations": 9.0})
+    attacked, victim = problem(surface, threat, early_stopping=True)
+    function(entry)(attacked)
+    full, all_rows = problem(surface, threat)
+    function(entry)(full)
+    assert int(attacked.best.success.sum()) > 0
+    assert victim.forwards < all_rows.forwards
+    assert torch.equal(attacked.best.success, full.best.success)
+
+
+@pytest.mark.parametrize(("entry", "surface"), MISFITS, ids=name)
+def test_a_pair_that_does_not_fit_says_why(entry: AttackEntry, surface: str) -> None:
+    reason = entry.reason_against(surface)
+    assert reason is not None
+    assert len(reason) > 20
+    attacked, _ = problem(surface, threat_of(entry, surface))
+    with pytest.raises(NotApplicable):
+        function(entry)(attacked)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name)
+def test_no_attack_file_names_a_surface(entry: AttackEntry) -> None:
+    """The syntax tree, docstrings aside: an attack that asks where it is would be written twice."""
+    path = Path(inspect.getfile(resolve(entry.code)))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            assert not any(surface in node.value.split() for surface in SURFACES), node.value
+        named = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        assert named not in SURFACES
+        assert named != "surface"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name)
+def test_registered_defaults_are_the_functions_own(entry: AttackEntry) -> None:
+    parameters = inspect.signature(resolve(entry.code)).parameters
+    options = {key: p.default for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert set(entry.defaults) == set(options)
+    if entry.name != "hotflip":  # one function under two names
+        assert dict(entry.defaults) == options

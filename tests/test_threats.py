@@ -1,0 +1,63 @@
+"""Threats: their strings are their ids, and what cannot be is refused with the expected form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adversarial.errors import InvalidThreat
+from adversarial.threats import ACCESSES, Threat
+
+
+@given(
+    surface=st.sampled_from(["pixels", "waveform", "embeddings", "observations"]),
+    norm=st.sampled_from(["linf", "l2", "l1"]),
+    budget=st.floats(0, 1e6).map(lambda value: float(f"{value:.6g}")),
+    access=st.sampled_from(ACCESSES),
+    queries=st.none() | st.integers(1, 10**6),
+    share=st.sampled_from([1.0, 0.5, 0.25, 0.01]),
+)
+def test_a_threat_is_its_string(
+    surface: str, norm: str, budget: float, access: str, queries: int | None, share: float
+) -> None:
+    threat = Threat(surface, norm, budget, access, queries, share)  # type: ignore[arg-type]
+    assert Threat.parse(str(threat)) == threat
+
+
+def test_the_documented_forms() -> None:
+    assert Threat.parse("pixels-linf:0.15") == Threat("pixels", "linf", 0.15, "gradient")
+    assert Threat.parse("waveform-snr:30@scores<=1000").query_limit == 1000
+    assert Threat.parse("observations-linf:0.2*0.25@gradient").share == 0.25
+    assert math.isinf(Threat.parse("pixels-l2:inf").radius)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("pixels", "expected surface-norm:budget@access"),
+        ("pixels-linf:abc", "could not convert"),
+        ("pixel-linf:0.1", "unknown surface 'pixel'"),
+        ("pixels-l9:0.1", "unknown norm 'l9'"),
+        ("pixels-linf:0.1@root", "unknown access 'root'"),
+        ("pixels-linf:-1", "at least 0"),
+        ("pixels-linf:nan", "at least 0"),
+        ("pixels-snr:30", "bounds waveforms only"),
+        ("words-linf:3", "words are counted"),
+        ("pixels-linf:0.1*0@gradient", "share of steps"),
+        ("pixels-linf:0.1@scores<=0", "query limit must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(InvalidThreat, match=reason):
+        Threat.parse(text)
+
+
+def test_decibels_are_a_ratio_of_norms_and_scaling_is_of_distances() -> None:
+    threat = Threat.parse("waveform-snr:20")
+    assert threat.radius == pytest.approx(0.1)
+    assert threat.scaled(2).radius == pytest.approx(0.2)
+    assert threat.scaled(2).budget == pytest.approx(13.979400)
+    assert Threat.parse("pixels-linf:0.1").scaled(0.5).budget == pytest.approx(0.05)
