@@ -123,7 +123,7 @@ CASES = [
 @pytest.mark.parametrize(("surface", "norm", "walls"), CASES)
 def test_pgd_reaches_the_optimum(surface: str, norm: str, walls: bool) -> None:
     space, threat, weight = make(surface, norm, walls)
-    radius = space.radius * (space._reach if space._reach is not None else 1)
+    radius = space._limit()
     best = exact_gain(space, weight, radius, norm)
     for options in ({}, {"random_start": False}, {"restarts": 2}):
         attacked = problem(space, threat, weight)
