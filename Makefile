@@ -11,7 +11,7 @@ help:
 	@echo "make test    set up, run the tests"
 	@echo "make check   lint and types       make perf   speed tests"
 	@echo "make table   print the board      make site   write it as a page into site/"
-	@echo "make peers   set up the other attack libraries for the agreement tests"
+	@echo "make peers   set up other attack libraries, run the agreement tests"
 
 bench: $(VENV)/.installed
 	$(BIN)/robustarena run mini@1 --out $(OUT)
@@ -41,9 +41,10 @@ site: $(VENV)/.installed
 peers: $(VENV)/.installed
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		foolbox==3.3.4 torchattacks==3.5.1 eagerpy==0.30.0 requests-toolbelt
+		foolbox==3.3.4 torchattacks==3.5.1 eagerpy==0.30.0 GitPython gitdb smmap
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 		> $$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/robustarena-main.pth
+	.venv-peers/bin/python -m pytest tests/test_peers.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
