@@ -34,13 +34,17 @@ def audit(
 
     before: a copy of the undisturbed batch, taken before the attack ran. weights_before, weights_after: the victim's
     weight_versions on both sides of the attack. Raises AuditFailure where the attack wrote into its input or into the
-    victim's weights, where d is not finite, where padding changed, or where a row is further than its radius and the
-    tolerance of float32. A perturbation over budget fails; it is never clipped into a success.
+    victim's weights, where d is not finite, where padding changed, or where a row has left the input range or is
+    further than its radius and the tolerance of float32. A perturbation over budget fails; it is never clipped into a
+    success.
     """
     if not space.inputs.same_as(before):
         raise AuditFailure("the attack changed its input in place; attacks must write to perturbations only")
     if weights_before != weights_after:
-        raise AuditFailure("the attack changed the victim's weights or buffers; attacks must leave the victim alone")
+        raise AuditFailure(
+            "the victim's weights or buffers changed during the attack; attacks must leave the victim alone, "
+            "and the victim must be in evaluation mode"
+        )
     if d.shape != space.null().shape:
         raise AuditFailure(f"a perturbation of shape {list(space.null().shape)} expected, got {list(d.shape)}")
     if d.is_floating_point() and not bool(torch.isfinite(d).all()):
@@ -50,12 +54,12 @@ def audit(
     if bool(touched.any()):
         raise AuditFailure(f"the attack changed padding in {_rows(touched)}")
     distance = space.distance(inputs)
-    over = distance > space.radius.to(torch.float64) + space.tolerance()
+    over = ~(distance <= space.radius.to(torch.float64) + space.tolerance())  # so that NaN is over, too
     if bool(over.any()):
         row = int(over.nonzero()[0])
         raise AuditFailure(
             f"over budget in {_rows(over)}: row {row} is at {float(distance[row]):.9g}, "
-            f"allowed is {float(space.radius[row]):.9g}"
+            f"allowed is {float(space.radius[row]):.9g} (inf: outside of the input range, or no candidate)"
         )
     return Audited(inputs, distance)
 

@@ -69,13 +69,11 @@ class Best:
         rows: int64, the rows of the whole batch that the others are for; a row may be there several times if
         `repeated`, and then its best candidate counts, the first one where several are equal.
         """
+        self._note_losses(rows, loss)
         if repeated:
-            self._note_losses(rows, loss)
             chosen = _best_of_each(rows, success, damage, loss)
             rows, d = rows[chosen], d[chosen]
             success, damage, loss, done = success[chosen], damage[chosen], loss[chosen], done[chosen]
-        else:
-            self._note_losses(rows, loss)
         old_success, old_damage, old_loss = self.success[rows], self.damage[rows], self.loss[rows]
         tie = success == old_success
         better = (success & ~old_success) | (tie & (damage > old_damage))
@@ -101,8 +99,16 @@ class Best:
 
     def _note_losses(self, rows: Tensor, loss: Tensor) -> None:
         self.top_loss = self.top_loss.scatter_reduce(0, rows, loss, "amax")
-        unseen = torch.isnan(self.first_loss[rows])
-        self.first_loss = self.first_loss.index_copy(0, rows, torch.where(unseen, loss, self.first_loss[rows]))
+        here = self.first_loss.scatter_reduce(0, rows, loss, "amax", include_self=False)
+        self.first_loss = torch.where(torch.isnan(self.first_loss), here, self.first_loss)
+
+
+def first_of_each(rows: Tensor) -> Tensor:
+    """The index of each row's first appearance."""
+    order = rows.argsort(stable=True)
+    starts = torch.ones_like(order, dtype=torch.bool)
+    starts[1:] = rows[order][1:] != rows[order][:-1]
+    return order[starts]
 
 
 def _best_of_each(rows: Tensor, success: Tensor, damage: Tensor, loss: Tensor) -> Tensor:

@@ -3,7 +3,8 @@ Steele et al. 2014 (SplittableRandom).
 
 Every draw is a hash of what it is for: seed, example id, time step, attack, restart, iteration, purpose. No generator
 has a state, so neither the order of examples nor their place in a batch can change a draw. Integer arithmetic only,
-so bits are the same on every device.
+so bits, and all draws but the normal ones to their last digit, are the same on every device. Draws of one key share
+their bits: fold in a purpose for each.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from adversarial.best import Best
+from adversarial.best import Best, first_of_each
 from adversarial.errors import AccessDenied, NotApplicable, QueryLimitReached
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
@@ -75,7 +75,8 @@ class Problem:
         context: Context | None = None,
     ) -> None:
         self._victim = victim
-        self.space = space
+        # Radii of its own: the audit's are out of the attack's reach.
+        self.space = space.with_budget(space.radius.clone())
         self.goal = goal
         self.threat = threat
         self.keys = keys
@@ -124,8 +125,7 @@ class Problem:
         variable = d.detach().requires_grad_(True)
         scores = self._victim(self.space.apply(variable))
         losses = self.goal.loss(scores, loss)
-        self.ledger.backward(len(d))
-        (values,) = torch.autograd.grad(losses.sum(), variable)
+        values = self._backward(losses, variable)
         scores, losses = scores.detach(), losses.detach()
         success = self._judge(variable.detach(), scores, losses)
         return Gradient(self._checked(values), losses, success, scores)
@@ -145,8 +145,7 @@ class Problem:
         vectors = victim.embed(chosen.values).detach().requires_grad_(True)
         scores = victim(Inputs(vectors, chosen.mask))
         losses = self.goal.loss(scores, loss)
-        self.ledger.backward(len(d))
-        (values,) = torch.autograd.grad(losses.sum(), vectors)
+        values = self._backward(losses, vectors)
         self._judge(d, scores.detach(), losses.detach())
         values = self._checked(values)
         table, sizes = space.candidates(), space.sizes()
@@ -158,11 +157,13 @@ class Problem:
 
     def submit(self, d: Tensor) -> None:
         """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done, or for all
-        where nothing stops early."""
-        done = self._best.done[self._rows] & self.early_stopping
-        keep = done.reshape(-1, *[1] * (d.ndim - 1))
-        best = self._best
-        best.d = best.d.index_copy(0, self._rows, torch.where(keep, best.d[self._rows], d.detach()))
+        where nothing stops early. Of rows that repeat, the first counts."""
+        best, rows, d = self._best, self._rows, d.detach()
+        if self._repeated:
+            chosen = first_of_each(rows)
+            rows, d = rows[chosen], d[chosen]
+        keep = (best.done[rows] & self.early_stopping).reshape(-1, *[1] * (d.ndim - 1))
+        best.d = best.d.index_copy(0, rows, torch.where(keep, best.d[rows], d))
 
     def alive(self) -> Tensor:
         """bool [batch]: rows that can still get worse and may still ask."""
@@ -199,6 +200,13 @@ class Problem:
         self.ledger.forward(len(self._rows))
         self._best.asked = asked
 
+    def _backward(self, losses: Tensor, variable: Tensor) -> Tensor:
+        if not losses.requires_grad:
+            raise NotApplicable("no gradient of the victim's scores reaches its input (is it detached, or no_grad?)")
+        self.ledger.backward(len(losses))
+        (values,) = torch.autograd.grad(losses.sum(), variable, allow_unused=True)
+        return torch.zeros_like(variable) if values is None else values
+
     def _judge(self, d: Tensor, scores: Scores, losses: Tensor) -> Tensor:
         verdict = self.goal.judge(scores)
         losses = torch.where(torch.isnan(losses), -torch.inf, losses)
@@ -222,6 +230,14 @@ def continuous(space: Space) -> ContinuousSpace:
     if not is_continuous(space):
         raise NotApplicable("this attack steps along a gradient; words are attacked by hotflip")
     return space
+
+
+def bounded(space: Space) -> ContinuousSpace:
+    """The space itself; raises NotApplicable where it has no steepest step or, in some row, no budget to share out."""
+    found = continuous(space)
+    if bool(torch.isinf(found.radius).any()):
+        raise NotApplicable("this attack's steps are shares of the budget, so the budget must be finite")
+    return found
 
 
 def discrete(space: Space) -> DiscreteSpace:

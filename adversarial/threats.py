@@ -32,7 +32,8 @@ class Threat:
     """What an attacker may do. Its string is its id: `pixels-linf:0.1@gradient`, `waveform-snr:30@scores<=1000`.
 
     budget: in the norm's unit: input units for linf, l2 and l1 (for observations multiples of the environment's
-    fixed scale), a count for l0 (pixels, words), decibels for snr (more is a weaker attacker). inf means unbounded.
+    fixed scale), a count for l0 (pixels, words), decibels for snr (more is a weaker attacker). inf means unbounded,
+    for snr -inf does.
     share: of an episode's steps that may be attacked, 0 < share <= 1. query_limit: answers a row may ask for.
     """
 
@@ -59,15 +60,15 @@ class Threat:
             raise InvalidThreat(f"query limit must be at least 1, got {self.query_limit}")
 
     def __str__(self) -> str:
-        share = "" if self.share == 1 else f"*{self.share:g}"
+        share = "" if self.share == 1 else f"*{_exact(self.share)}"
         queries = "" if self.query_limit is None else f"<={self.query_limit}"
-        return f"{self.surface}-{self.norm}:{self.budget:.12g}{share}@{self.access}{queries}"
+        return f"{self.surface}-{self.norm}:{_exact(self.budget)}{share}@{self.access}{queries}"
 
     @property
     def radius(self) -> float:
         """The budget as a distance, so that less is always closer: for snr the ratio of norms 10^(-dB/20)."""
         if self.norm == "snr":
-            return float(10.0 ** (-self.budget / 20.0))
+            return math.inf if self.budget < -6000 else float(10.0 ** (-self.budget / 20.0))
         return self.budget
 
     @classmethod
@@ -92,10 +93,17 @@ class Threat:
         return replace(self, access=access)
 
     def scaled(self, factor: float) -> Threat:
-        """The same threat at factor times the distance (for snr: 20 log10(factor) dB lower)."""
+        """The same threat at factor times the distance (for snr: 20 log10(factor) dB lower), to 12 digits."""
         if self.norm == "snr":
-            return replace(self, budget=self.budget - 20 * math.log10(factor))
-        return replace(self, budget=self.budget * factor)
+            budget = self.budget - 20 * math.log10(factor) if factor else math.inf
+        else:
+            budget = self.budget * factor
+        return replace(self, budget=float(f"{budget:.12g}"))
+
+
+def _exact(number: float) -> str:
+    """The shortest text that reads back as the same number: another number would be another id."""
+    return repr(float(number) + 0.0).removesuffix(".0")  # + 0.0: there is one zero
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

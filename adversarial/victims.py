@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from adversarial.inputs import Inputs, Scores
@@ -53,11 +52,17 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def weight_versions(victim: object) -> tuple[int, ...]:
-    """A number for each weight that any write to it changes; what an audit compares before and after an attack."""
-    modules = (
-        [value for value in vars(victim).values() if isinstance(value, nn.Module)]
-        if hasattr(victim, "__dict__")
-        else []
-    )
-    tensors: list[torch.Tensor] = [t for m in modules for t in (*m.parameters(), *m.buffers())]
-    return tuple(tensor._version for tensor in tensors)
+    """Numbers for each weight that a write to it changes; what an audit compares before and after an attack.
+
+    Weights are found in the victim's modules and in those of the victims inside it. A write through `.data`, which
+    torch itself does not note, stays unseen.
+    """
+    if isinstance(victim, nn.Module):
+        tensors = (*victim.parameters(), *victim.buffers())
+        return tuple(number for tensor in tensors for number in (tensor.data_ptr(), tensor._version))
+    if isinstance(victim, (list, tuple)):
+        return tuple(number for part in victim for number in weight_versions(part))
+    if not hasattr(victim, "__dict__"):
+        return ()
+    parts = [part for part in vars(victim).values() if isinstance(part, (nn.Module, Victim, list, tuple))]
+    return weight_versions(parts)

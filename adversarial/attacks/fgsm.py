@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adversarial.problem import Problem, continuous
+from adversarial.problem import Problem, bounded
 
 
 def fgsm(problem: Problem, *, loss: str = "ce") -> None:
@@ -10,7 +10,7 @@ def fgsm(problem: Problem, *, loss: str = "ce") -> None:
 
     In linf the step is the gradient's sign, in l2 its direction. One forward and one backward.
     """
-    space = continuous(problem.space)
+    space = bounded(problem.space)
     gradient = problem.gradient(space.null(), loss)
     length = space.radius.reshape(-1, *[1] * (gradient.values.ndim - 1))
     problem.submit(space.project(length * space.steepest(gradient.values)))

@@ -36,7 +36,7 @@ def _flip(problem: Problem, d: Tensor, loss: str, at_once: int | None) -> Tensor
     """d with the most gainful replacements made, at most `at_once` more of them."""
     space = discrete(problem.space)
     gains = problem.gains(d, loss)
-    free = (space.radius - (d != 0).sum(1)).clamp(min=0)
+    free = (space.radius.floor() - (d != 0).sum(1)).clamp(min=0)
     # Undoing a replacement is a choice as well, but never one that this attack makes: it would run in circles.
     gains[:, :, 0] = torch.where(d == 0, gains[:, :, 0], -torch.inf)
     best, choice = gains.max(2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import InvalidOption
-from adversarial.problem import Problem, continuous
+from adversarial.problem import Problem, bounded, continuous
 
 
 def pgd(
@@ -21,12 +21,15 @@ def pgd(
 ) -> None:
     """Steepest ascent inside the ball; each restart runs on the rows that no earlier one has finished.
 
-    relative_step: step size as a share of the radius; by default 2.5 / steps, which crosses the ball in any case,
-    and at most 1. Each restart costs steps + 1 forwards and steps backwards a row; rows leave when they are done.
-    The loss is ascended from the start, and the best point of the whole path counts, not the last.
+    relative_step: step size as a share of the radius; by default 2.5 / steps and at most 1, which crosses the
+    ball in two steps or more. Each restart costs steps + 1 forwards and steps backwards a row; rows leave when they
+    are done. The loss is ascended from the start, and the best point of the whole path counts, not the last.
     """
     if steps < 1 or restarts < 1:
         raise InvalidOption(f"steps and restarts must be at least 1, got {steps} and {restarts}")
+    if relative_step is not None and not relative_step > 0:
+        raise InvalidOption(f"relative_step must be above 0, got {relative_step}")
+    bounded(problem.space)
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
     for restart in range(restarts):
         alive = problem.alive()

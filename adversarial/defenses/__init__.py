@@ -25,6 +25,6 @@ ENTRIES: tuple[DefenseEntry, ...] = (
         paper="https://arxiv.org/abs/1706.06083",
         stage="train",
         surfaces=_EVERYWHERE,
-        defaults={"steps": 5, "relative_step": 0.4, "attack": "pgd"},
+        defaults={"steps": 5, "relative_step": 0.4, "random_start": True},
     ),
 )

@@ -31,20 +31,15 @@ class Ball:
     high: Tensor | None = None
     relative: bool = False
     quantum: float = 0.0
-    # Derived from the inputs once a batch, not once a step.
-    _reach: Tensor | None = field(default=None, repr=False)
+    # Derived from the inputs once a batch, not once a step: each row's own norm, and the d that the range admits.
+    _own: Tensor | None = field(default=None, repr=False)
     _room: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        values = self.inputs.values
-        if self._reach is None:
-            own = self._rows(values.to(torch.float64))
-            own_norm = self.geometry.measure(own).to(torch.float32)
-            object.__setattr__(self, "_reach", own_norm if self.relative else torch.ones_like(own_norm))
-        if self._room is None and self.low is not None and self.high is not None:
-            # A row outside of the range stays where it is: the box must hold d = 0.
-            low, high = (self.low - values).clamp(max=0), (self.high - values).clamp(min=0)
-            object.__setattr__(self, "_room", (low, high))
+        if self._own is None:
+            object.__setattr__(self, "_own", self._own_norm().to(torch.float32))
+        if self._room is None and (self.low is not None or self.high is not None):
+            object.__setattr__(self, "_room", self._margins(self.inputs.values.detach()))
 
     def null(self) -> Tensor:
         return torch.zeros_like(self.inputs.values)
@@ -61,8 +56,15 @@ class Ball:
         live, limit = self._live(), self._limit()
         if live is not None:
             d = d * live
-        low, high = (None, None) if self._room is None else (self._rows(self._room[0]), self._rows(self._room[1]))
-        return self._shaped(self.geometry.project(self._rows(d), limit, low, high))
+        if self.geometry.coupled and self._own is not None:
+            # Rounding x + d to float32 moves each feature by up to 2^-24 of its size; the ball gives way to that, so
+            # that an honest perturbation on its surface passes the audit.
+            limit = (limit * (1 - 1e-6) - 2.0**-24 * self._own).clamp(min=0)
+        if self._room is None:
+            return self._shaped(self.geometry.project(self._rows(d), limit, None, None))
+        low, high = self._room
+        projected = self._shaped(self.geometry.project(self._rows(d), limit, self._rows(low), self._rows(high)))
+        return projected if self.scale is None else torch.clamp(projected, low, high)
 
     def apply(self, d: Tensor) -> Inputs:
         values, mask = self.inputs.values, self.inputs.mask
@@ -72,23 +74,23 @@ class Ball:
         return Inputs(values + (d + (on_grid - d.detach()) if d.requires_grad else on_grid), mask)
 
     def distance(self, inputs: Inputs) -> Tensor:
-        moved = inputs.values.to(torch.float64) - self.inputs.values.to(torch.float64)
-        length = self.geometry.measure(self._rows(moved))
-        if not self.relative:
+        values = self.inputs.values.to(torch.float64)
+        moved = self._rows(inputs.values.to(torch.float64) - values)
+        length = self.geometry.measure(moved)
+        if self.relative:
+            length = torch.where(length == 0, 0.0, length / self._own_norm())  # silence cannot be disturbed: inf
+        if self._room is None:
             return length
-        own = self.geometry.measure(self._rows(self.inputs.values.to(torch.float64)))
-        return torch.where(length == 0, 0.0, length / own)  # silence cannot be disturbed: 0/0 is 0, else inf
+        low, high = self._margins(values)
+        slack = 1e-6 * self._span()[:, None]
+        outside = (moved < self._rows(low) - slack) | (moved > self._rows(high) + slack)
+        return torch.where(outside.any(1), torch.inf, length)
 
     def tolerance(self) -> Tensor:
-        rows = self._rows(self.inputs.values.to(torch.float64))
-        if self.low is None or self.high is None:
-            span = rows.abs().amax(1).clamp(min=1)
-        else:
-            span = (self.high - self.low).amax().to(torch.float64).expand(len(rows))
         if not self.relative:
-            return 1e-6 * span
-        own = self.geometry.measure(rows)
-        return torch.where(own > 0, 1e-6 * span / own.clamp(min=1e-12), 0.0)
+            return 1e-6 * self._span()
+        own = self._own_norm()
+        return torch.where(own > 0, 1e-6 * self._span() / own.clamp(min=1e-12), 0.0)
 
     def intact(self, inputs: Inputs) -> Tensor:
         values, mask = self.inputs.values, self.inputs.mask
@@ -110,15 +112,15 @@ class Ball:
         scaled = gradient if self.scale is None else gradient * self.scale
         step = self.geometry.steepest(scaled.flatten(1)).reshape(gradient.shape)
         step = step if self.scale is None else step * self.scale
-        if not self.relative or self._reach is None:
+        if not self.relative or self._own is None:
             return step
-        return step * self._reach.reshape(-1, *[1] * (gradient.ndim - 1))
+        return step * self._own.reshape(-1, *[1] * (gradient.ndim - 1))
 
     def norm(self, d: Tensor) -> Tensor:
         length = self.geometry.measure(self._rows(d))
-        if not self.relative or self._reach is None:
+        if not self.relative or self._own is None:
             return length
-        return torch.where(length == 0, 0.0, length / self._reach)
+        return torch.where(length == 0, 0.0, length / self._own)
 
     def bounds(self) -> tuple[Tensor, Tensor] | None:
         return self._room
@@ -128,7 +130,7 @@ class Ball:
             self,
             inputs=self.inputs.take(rows),
             radius=self.radius[rows],
-            _reach=None if self._reach is None else self._reach[rows],
+            _own=None if self._own is None else self._own[rows],
             _room=None if self._room is None else (self._room[0][rows], self._room[1][rows]),
         )
 
@@ -137,7 +139,31 @@ class Ball:
 
     def _limit(self) -> Tensor:
         """The radius in units of the geometry, [batch]."""
-        return self.radius if self._reach is None else self.radius * self._reach
+        if not self.relative or self._own is None:
+            return self.radius
+        return torch.where(torch.isinf(self.radius), self.radius, self.radius * self._own)  # not inf * 0 in silence
+
+    def _own_norm(self) -> Tensor:
+        """The norm of each undisturbed row without its padding, float64 [batch]."""
+        values, live = self.inputs.values.detach().to(torch.float64), self._live()
+        return self.geometry.measure(self._rows(values if live is None else values * live))
+
+    def _margins(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The lowest and highest d that the input range admits at values, 0 included: a row outside of the range may
+        stay where it is."""
+        low = torch.full_like(values, -torch.inf) if self.low is None else (self.low - values).clamp(max=0)
+        high = torch.full_like(values, torch.inf) if self.high is None else (self.high - values).clamp(min=0)
+        return low, high
+
+    def _span(self) -> Tensor:
+        """The input range in units of distance; where it is open, the size of what may lie in it; float64 [batch]."""
+        values = self.inputs.values.detach().to(torch.float64)
+        reached = torch.where(torch.isinf(self.radius), 0.0, self.radius)
+        size = (self._rows(values).abs().amax(1) + reached).clamp(min=1)
+        if self.low is None or self.high is None:
+            return size
+        span = self._rows((self.high - self.low).to(torch.float64).expand_as(values[:1])).amax(1)
+        return torch.where(torch.isfinite(span), span, size)
 
     def _rows(self, values: Tensor) -> Tensor:
         return (values if self.scale is None else values / self.scale).flatten(1)

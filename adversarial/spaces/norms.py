@@ -6,7 +6,6 @@ not depend on its neighbours. `live` is bool [batch, features] or None: features
 
 from __future__ import annotations
 
-import math
 from typing import Final, Protocol
 
 import torch
@@ -84,9 +83,7 @@ class L2:
         return scaled / torch.where(length > 0, length, 1.0)
 
     def project(self, d: Tensor, radius: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-        # Rounding x + d to float32 moves each feature by up to 2^-24; the ball gives way to that, so that an honest
-        # perturbation on its surface passes the audit.
-        radius = (radius * (1 - 1e-6) - 2.0**-24 * math.sqrt(d.shape[1])).clamp(min=0)[:, None]
+        radius = radius[:, None]
         if low is not None:
             # Features at the box's wall leave length for the others: the nearest point of ball and box scales the
             # free ones up. A few rounds find which features are free; the last line keeps the ball in any case.
@@ -94,7 +91,7 @@ class L2:
             for _ in range(3):
                 inside = torch.clamp(d * factor, low, high)
                 walled = inside != d * factor
-                left = (radius**2 - (inside * walled).square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+                left = (radius.square() - _length_of(inside * walled)[:, None].square()).clamp(min=0).sqrt()
                 factor = (left / _length(d * ~walled)).clamp(max=1).maximum(factor)
             d = torch.clamp(d * factor, low, high)
         return d * (radius / _length(d)).clamp(max=1)
@@ -107,18 +104,22 @@ class L2:
         if distribution != "uniform":
             return direction
         count = features if live is None else live.sum(1, keepdim=True).clamp(min=1)
-        return direction * keys.fold("radius").uniform((1,)) ** (1 / count)
+        # In float64: float32 powers differ in their last bit between a batch and a row alone.
+        length = keys.fold("radius").uniform((1,)).to(torch.float64) ** (1 / count)
+        return direction * length.to(torch.float32)
 
     def round(self, d: Tensor, radius: Tensor) -> Tensor:
-        # Rounding adds a twelfth of a squared step a feature. Where the nearest point leaves the ball, shrink by
-        # that much first; where even this is not enough, round towards zero, which never leaves it.
-        radius = radius[:, None]
-        room = (radius.square() - d.shape[1] / 12).clamp(min=0).sqrt()
+        # Rounding adds a twelfth of a squared step a feature, give or take. Where the nearest point leaves the ball,
+        # shrink by that and three deviations first; where even this is not enough, round towards zero, which never
+        # leaves it. Features that stay at zero, such as padding, add nothing.
+        radius, length, moving = radius[:, None], _length_of(d)[:, None], (d != 0).sum(1, keepdim=True)
+        added = moving / 12 + 3 * (length.square() / 3 + moving / 180).sqrt()
+        room = (radius.square() - added).clamp(min=0).sqrt()
         nearest = d.round()
         for smaller in ((d * (room / _length(d)).clamp(max=1)).round(), d.trunc()):
             over = _length_of(nearest)[:, None] > radius
             nearest = torch.where(over, smaller, nearest)
-        return torch.where(_length_of(d)[:, None] <= radius, nearest, d.round())
+        return torch.where(length <= radius, nearest, d.round())
 
 
 def _length_of(d: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ class Space(Protocol):
         """The disturbed batch, differentiable in d in a continuous space. Never clips d into the budget."""
 
     def distance(self, inputs: Inputs) -> Tensor:
-        """How far each row of `inputs` is from the undisturbed one, float64 [batch], from the inputs alone."""
+        """How far each row of `inputs` is from the undisturbed one, float64 [batch], from the inputs alone; inf where
+        it is not an input at all: outside of the input range, a word that is no candidate."""
 
     def tolerance(self) -> Tensor:
         """What a distance may exceed its radius by for float32's sake: 1e-6 of the input range, float64 [batch]."""

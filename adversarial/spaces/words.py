@@ -110,6 +110,9 @@ def words(inputs: Inputs, threat: Threat, table: Tensor) -> Choices:
     if threat.surface not in WORD_SURFACES or threat.norm != "l0":
         raise InvalidThreat(f"expected a threat like words-l0:3, got {threat}")
     radius = torch.full((len(inputs),), threat.radius, dtype=torch.float32, device=inputs.values.device)
+    exists = table != NO_WORD
+    if not torch.equal(table[:, :, 0], inputs.values) or bool((exists[:, :, 1:] & ~exists[:, :, :-1]).any()):
+        raise DataError("a table of candidates needs the original word in column 0 and NO_WORD after the last one only")
     return Choices(inputs, radius, table)
 
 
