@@ -58,10 +58,10 @@ _PGD: Final[Mapping[str, Any]] = {"steps": 20}
 _CONTINUOUS: Final[Mapping[str, Mapping[str, Any]]] = {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, "hotflip": {}}
 
 _PIXELS = "pixels-linf:0.15"
-_WAVEFORM = "waveform-snr:30"
+_WAVEFORM = "waveform-snr:28"
 _WORDS = "words-l0:3"
 _EMBEDDINGS = "embeddings-l2:1"
-_OBSERVATIONS = "observations-linf:0.2"
+_OBSERVATIONS = "observations-linf:0.3"
 
 MINI_1: Final = Suite(
     name="mini@1",

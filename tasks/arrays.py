@@ -12,6 +12,7 @@ from adversarial.errors import DataError, NotApplicable
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.spaces import Space, embeddings, observations, pixels, waveform
+from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.protocol import GoalName
@@ -29,8 +30,8 @@ _SURFACES: dict[str, Callable[[Inputs, Threat], Space]] = {
 class ArrayTask:
     """Inputs and labels that are in memory.
 
-    inputs: see Inputs; pixels must lie in [0, 1]. labels: int64 [examples]. targets: int64 [examples] or None.
-    scale: float [dimensions], for threats on observations only.
+    inputs: float32, see Inputs; pixels must lie in [0, 1], waveforms on the grid of 16-bit samples. labels: int64
+    [examples]. targets: int64 [examples] or None. scale: float [dimensions], for threats on observations only.
     """
 
     inputs: Inputs
@@ -45,6 +46,10 @@ class ArrayTask:
             raise DataError(
                 f"labels must be int64 of shape [examples], got {self.labels.dtype} {list(self.labels.shape)}"
             )
+        if bool((self.labels < 0).any()):
+            raise DataError(f"labels must be at least 0, got {int(self.labels.min())}")
+        if self.inputs.values.dtype != torch.float32:
+            raise DataError(f"inputs must be float32, got {self.inputs.values.dtype}; scale them and call .float()")
         if not bool(torch.isfinite(self.inputs.values).all()):
             raise DataError("inputs hold NaN or infinite values")
 
@@ -65,6 +70,12 @@ class ArrayTask:
             if low < 0 or high > 1:
                 raise DataError(
                     f"pixels must lie in [0, 1], found {low:.4g} to {high:.4g}; put the normalisation in the model"
+                )
+        if threat.surface == "waveform":
+            steps = batch.inputs.values / SAMPLE_STEP
+            if not torch.equal(steps, steps.round().clamp(-32768, 32767)):
+                raise DataError(
+                    "waveforms must be 16-bit samples over 32768; use (x * 32768).round().clamp(-32768, 32767) / 32768"
                 )
         if threat.surface == "observations":
             if self.scale is None:

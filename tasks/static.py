@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adversarial.audit import audit
 from adversarial.diagnostics import Trace
-from adversarial.errors import QueryLimitReached
+from adversarial.errors import InvalidOption, QueryLimitReached
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
@@ -69,6 +69,8 @@ class StaticTask(Protocol):
 
 def measure_static(task: StaticTask, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
     """Attacks, audits and judges every example. Raises what the attack and the audit raise."""
+    if trial.attack is not None and trial.threat is None:
+        raise InvalidOption("an attack needs a threat; a trial without one is the clean pass")
     trace = Trace()
     rows: dict[int, tuple[str, float, float, float, dict[str, float], Inputs]] = {}
     for batch in task.batches(trial.split, trial.limit, trial.batch_size, trial.device):

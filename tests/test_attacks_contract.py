@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adversarial.attacks import ENTRIES
 from adversarial.audit import audit
-from adversarial.errors import NotApplicable, QueryLimitReached
+from adversarial.errors import InvalidOption, NotApplicable, QueryLimitReached
 from adversarial.goals import Flip
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
@@ -246,3 +246,56 @@ def test_registered_defaults_are_the_functions_own(entry: AttackEntry) -> None:
     assert set(entry.defaults) == set(options)
     if entry.name != "hotflip":  # one function under two names
         assert dict(entry.defaults) == options
+
+
+@pytest.mark.parametrize("surface", ["pixels", "observations"])
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_steps_that_are_shares_of_the_budget_need_a_finite_one(attack: str, surface: str) -> None:
+    entry = next(entry for entry in ENTRIES if entry.name == attack)
+    attacked, victim = problem(surface, threat_of(entry, surface, dict.fromkeys(TESTED, float("inf"))))
+    with pytest.raises(NotApplicable, match="must be finite"):
+        function(entry)(attacked)
+    assert victim.forwards == 0
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"restarts": 0}, {"relative_step": 0.0}, {"relative_step": -1.0}])
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    entry = next(entry for entry in ENTRIES if entry.name == "pgd")
+    attacked, _ = problem("pixels", threat_of(entry, "pixels"))
+    with pytest.raises(InvalidOption, match="must be"):
+        resolve(entry.code)(attacked, **options)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_a_fraction_of_a_word_is_no_word(steps: int) -> None:
+    """A budget of 1.5 must not choose two words and lose the better one to the projection."""
+    found = []
+    for budget in (1.0, 1.5):
+        attacked, _ = problem("words", Threat("words", "l0", budget))
+        resolve("adversarial.attacks.hotflip:hotflip")(attacked, steps=steps)
+        found.append(attacked.best.d)
+    assert torch.equal(*found)
+
+
+def test_a_gain_is_the_first_order_change_from_what_stands_there_now() -> None:
+    attacked, victim = problem("words", Threat("words", "l0", 2.0))
+    d = torch.zeros(ROWS, 6, dtype=torch.int64)
+    d[:, 0] = 2
+    gains = attacked.gains(d, "margin")
+    vectors = victim.embed(attacked.space.apply(d).values)
+    assert bool((gains[:, 0, 2] == 0).all())
+    assert bool((gains[:, 1:, 0][attacked.inputs.mask[:, 1:]] == 0).all())  # type: ignore[index]
+    size, row = 1e-3, 1
+    for position, choice in ((0, 0), (0, 3), (1, 1)):
+        table = attacked.space.candidates()  # type: ignore[attr-defined]
+        step = victim.embed(table[row, position, choice]) - vectors[row, position]
+        losses = []
+        for sign in (-size, size):
+            moved = vectors.clone()
+            moved[row, position] += sign * step
+            scores = victim(Inputs(moved, attacked.inputs.mask))
+            losses.append(float(attacked.goal.loss(scores, "margin")[row]))
+        assert float(gains[row, position, choice]) == pytest.approx(
+            (losses[1] - losses[0]) / (2 * size), rel=0.02, abs=0.01
+        )
+    assert bool(torch.isinf(gains[5, 1:, 1:]).all())  # padding has no other choice

@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adversarial.attacks.pgd import pgd
-from adversarial.errors import AuditFailure
-from adversarial.inputs import Inputs
+from adversarial.audit import audit
+from adversarial.errors import AuditFailure, DataError, InvalidOption
+from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
+from adversarial.spaces import observations
 from adversarial.threats import Threat
-from adversarial.victims import ModuleVictim
+from adversarial.victims import ModuleVictim, Victim
 from tasks.arrays import ArrayTask
 from tasks.protocol import Trial
 from tasks.static import measure_static
@@ -26,7 +28,7 @@ def network() -> ModuleVictim:
         return ModuleVictim(nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.BatchNorm1d(16), nn.Linear(16, 4)))
 
 
-def measure(attack: Callable[[Problem], None], threat: str, victim: ModuleVictim | None = None) -> None:
+def measure(attack: Callable[[Problem], None], threat: str, victim: Victim | None = None) -> None:
     images = torch.rand(10, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(10) % 4
     trial = Trial(Threat.parse(threat), attack, batch_size=4)
@@ -61,6 +63,62 @@ def test_writing_into_the_input() -> None:
 
     with pytest.raises(AuditFailure, match="changed its input"):
         measure(overwrite, "pixels-linf:0.1")
+
+
+def test_leaving_the_input_range() -> None:
+    def brighten(problem: Problem) -> None:
+        problem.submit(problem.space.null() + 0.0999)
+
+    with pytest.raises(AuditFailure, match="outside of the input range"):
+        measure(brighten, "pixels-linf:0.1")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_budget_made_larger_in_place(norm: str) -> None:
+    def loosen(problem: Problem) -> None:
+        problem.space.radius.mul_(1.5)
+        problem.submit(problem.space.project(0.5 - problem.inputs.values))
+
+    with pytest.raises(AuditFailure, match="over budget"):
+        measure(loosen, f"pixels-{norm}:0.1")
+
+
+def test_writing_into_a_model_inside_another_or_exchanging_its_weights() -> None:
+    class Ensemble:
+        differentiable = True
+
+        def __init__(self) -> None:
+            self.members = [network(), network()]
+
+        def __call__(self, inputs: Inputs) -> Scores:
+            return Scores(sum((member(inputs).values for member in self.members), torch.zeros(())))
+
+    victim = Ensemble()
+    module = victim.members[1].module
+
+    def poison(problem: Problem) -> None:  # noqa: ARG001
+        with torch.no_grad():
+            next(module.parameters()).mul_(2)
+
+    def exchange(problem: Problem) -> None:  # noqa: ARG001
+        module[1].bias = nn.Parameter(torch.ones(16), requires_grad=False)
+
+    for attack in (poison, exchange):
+        with pytest.raises(AuditFailure, match="victim's weights or buffers"):
+            measure(attack, "pixels-linf:0.1", victim)
+
+
+def test_a_distance_that_is_no_number() -> None:
+    inputs, threat = Inputs(torch.full((1, 2), 3e38)), Threat.parse("observations-linf:1")
+    space = observations(inputs, threat, torch.tensor([1e-38, 1.0]))
+
+    class Lost(type(space)):  # type: ignore[misc]
+        def distance(self, inputs: Inputs) -> Tensor:
+            return torch.full((len(inputs),), torch.nan, dtype=torch.float64)
+
+    lost = Lost(space.inputs, space.radius, space.geometry)
+    with pytest.raises(AuditFailure, match="over budget"):
+        audit(lost, lost.null(), inputs.clone())
 
 
 def test_writing_into_the_model() -> None:
@@ -102,8 +160,6 @@ def test_changed_padding() -> None:
         differentiable = True
 
         def __call__(self, inputs: Inputs) -> object:
-            from adversarial.inputs import Scores
-
             assert inputs.mask is not None
             mean = (inputs.values * inputs.mask).sum(1) / inputs.mask.sum(1)
             return Scores(torch.stack([-mean, mean], 1))
@@ -121,3 +177,27 @@ def test_changed_padding() -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_honest_attack_never_fails(norm: str, budget: float) -> None:
     measure(lambda problem: pgd(problem, steps=5, restarts=2), f"pixels-{norm}:{budget}")
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "threat", "reason"),
+    [
+        (torch.zeros(2, 4).double(), [0, 1], "observations-linf:1", "inputs must be float32"),
+        (torch.zeros(2, 4), [0, -100], "observations-linf:1", "at least 0, got -100"),
+        (torch.zeros(2, 4), [0, 1], "observations-linf:1", "needs scale="),
+        (torch.full((2, 4), 2.0), [0, 1], "pixels-linf:1", "must lie in"),
+        (torch.full((2, 4), 1.0), [0, 1], "waveform-linf:1", "16-bit samples"),
+        (torch.full((2, 4), 0.1), [0, 1], "waveform-linf:1", "16-bit samples"),
+    ],
+)
+def test_data_that_does_not_fit_its_surface_is_refused(
+    values: Tensor, labels: list[int], threat: str, reason: str
+) -> None:
+    trial = Trial(Threat.parse(threat), pgd)
+    with pytest.raises(DataError, match=reason):
+        measure_static(ArrayTask(Inputs(values), torch.tensor(labels)), network(), trial, Ledger())
+
+
+def test_an_attack_without_a_threat_is_no_clean_pass() -> None:
+    with pytest.raises(InvalidOption, match="needs a threat"):
+        measure_static(ArrayTask(Inputs(torch.zeros(1, 48)), torch.tensor([0])), network(), Trial(None, pgd), Ledger())

@@ -54,7 +54,7 @@ def test_other_purposes_seeds_and_restarts_draw_otherwise() -> None:
 def test_the_distributions_are_what_they_say() -> None:
     keys = Keys.of(11, IDS)
     uniform = keys.uniform((4000,))
-    assert 0 < float(uniform.min())
+    assert float(uniform.min()) > 0
     assert float(uniform.max()) < 1
     assert stats.kstest(uniform.flatten().double().numpy(), "uniform").pvalue > 1e-4
     assert stats.kstest(keys.normal((4000,)).flatten().double().numpy(), "norm").pvalue > 1e-4
@@ -81,15 +81,26 @@ def test_the_stream_is_pinned() -> None:
     keys = Keys.of(0, ["a"])
     assert keys.state.tolist() == [stable_hash(0, "a")]
     assert keys.fold("x").bits((2,)).tolist() == PINNED
+    x = keys.fold("x")
+    assert x.uniform((2,)).tolist() == [[0.5594004988670349, 0.37959975004196167]]
+    assert x.normal((2,)).tolist() == [pytest.approx([0.1494494378566742, -0.3065321445465088], abs=1e-6)]
+    assert x.sign((2,)).tolist() == [[1.0, -1.0]]
+    assert x.integers((2,), 1000).tolist() == [[559, 379]]
+    assert keys.fold_rows(torch.tensor([3])).state.tolist() == [-2636958542186590921]
+
+
+def test_the_mixer_is_the_published_one() -> None:
+    """SplitMix64 from the seed 0, as its reference implementation prints it."""
+    found = Keys(torch.zeros(1, dtype=torch.int64)).bits((3,)).flatten().tolist()
+    assert [value % 2**64 for value in found] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
 
 PINNED = [[-8127625427686968968, 7002379369960558175]]
 
 
-@pytest.mark.parametrize("seed", ["0", "1"])
-def test_hashes_do_not_depend_on_the_process(seed: str) -> None:
+def test_hashes_do_not_depend_on_the_process() -> None:
     code = "from adversarial.keys import stable_hash; print(stable_hash('a', 1))"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "1"}, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == stable_hash("a", 1)

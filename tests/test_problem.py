@@ -123,6 +123,47 @@ def test_labels_show_decisions_only_and_scores_no_gradients() -> None:
         scored.gradient(at(0.1, 0.9))
 
 
+def test_of_repeated_submissions_the_first_counts_and_of_first_losses_the_highest() -> None:
+    attacked = problem(2)
+    view = attacked.take(torch.tensor([1, 0, 1]))
+    view.submit(at(0.2, 0.3, 0.4))
+    assert attacked.best.d[:, 0, 0, 0].tolist() == pytest.approx([0.3, 0.2])
+    view.evaluate(at(0.1, 0.2, 0.3), "margin")
+    view.evaluate(at(0.4, 0.4, 0.4), "margin")
+    assert attacked.best.first_loss.tolist() == pytest.approx([-0.3, -0.2])
+    assert attacked.best.top_loss.tolist() == pytest.approx([-0.1, -0.1])
+
+
+def test_a_victim_that_hides_its_gradient_does_not_fit_and_one_that_ignores_its_input_has_none() -> None:
+    class Detached(Echo):
+        def __call__(self, inputs: Inputs) -> Scores:
+            return Scores(super().__call__(inputs).values.detach())
+
+    with pytest.raises(NotApplicable, match="no gradient of the victim's scores reaches its input"):
+        problem(victim=Detached()).gradient(at(0.1, 0.1))
+
+    class Deaf(Echo):
+        bias = torch.zeros(2, requires_grad=True)
+
+        def __call__(self, inputs: Inputs) -> Scores:
+            return Scores(self.bias.expand(len(inputs), 2))
+
+    deaf = problem(victim=Deaf())
+    assert bool((deaf.gradient(at(0.1, 0.1)).values == 0).all())
+    assert deaf.best.zero_gradients.tolist() == [1, 1]
+
+
+def test_a_broken_row_leaves_its_neighbours_alone() -> None:
+    class Half(Echo):
+        def __call__(self, inputs: Inputs) -> Scores:
+            values = super().__call__(inputs).values
+            return Scores(values * torch.where(inputs.values[:, 0, 0, :1] > 0.5, torch.nan, 1.0))
+
+    found = problem(victim=Half()).gradient(at(0.9, 0.1))
+    assert found.values[0].abs().sum() == 0
+    assert found.values[1].abs().sum() > 0
+
+
 class NotANumber(Echo):
     def __call__(self, inputs: Inputs) -> Scores:
         return Scores(super().__call__(inputs).values * torch.tensor([1.0, torch.nan]))

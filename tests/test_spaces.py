@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adversarial.audit import audit
-from adversarial.errors import InvalidThreat
+from adversarial.errors import DataError, InvalidThreat
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.spaces import Ball, Space, embeddings, observations, pixels, snr_db, waveform, words
@@ -233,3 +233,93 @@ def test_a_word_that_is_no_candidate_is_infinitely_far() -> None:
     values = space.inputs.values.clone()
     values[1, 0] = 999
     assert space.distance(Inputs(values, space.inputs.mask)).tolist() == [0.0, float("inf"), 0.0, 0.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), kind=KINDS.filter(lambda kind: kind.startswith(("waveform", "embeddings"))), seed=SEEDS)
+def test_a_row_is_the_same_without_the_padding_that_its_neighbours_bring(
+    data: st.DataObject, kind: str, seed: int
+) -> None:
+    space, distribution = ball(kind, data, seed), data.draw(st.sampled_from(DISTRIBUTIONS))
+    d, keys = wild(space, seed, 0.3), Keys.of(1, ["a", "b", "c", "d"])
+    assert space.inputs.mask is not None
+    for row, length in enumerate(space.inputs.mask.sum(1).tolist()):
+        rows = torch.tensor([row])
+        short = Inputs(space.inputs.values[rows, :length], space.inputs.mask[rows, :length])
+        own = Ball(
+            short,
+            space.radius[rows],
+            space.geometry,
+            low=space.low,
+            high=space.high,
+            relative=space.relative,
+            quantum=space.quantum,
+        )
+        for alone, together in (
+            (own.project(d[rows, :length]), space.project(d)),
+            (own.sample(keys.take(rows), distribution), space.sample(keys, distribution)),
+            (own.steepest(d[rows, :length]), space.steepest(d)),
+            (own.apply(own.project(d[rows, :length])).values, space.apply(space.project(d)).values),
+        ):
+            assert torch.equal(alone[0], together[row, :length])
+
+
+def test_what_lies_outside_of_the_input_range_is_infinitely_far() -> None:
+    inputs = Inputs(torch.tensor([[0.2, 0.99], [0.2, 0.99], [0.2, 1.5]]))
+    space = Ball(
+        inputs, torch.ones(3), pixel_space("linf", 1.0, 0).geometry, low=torch.tensor(0.0), high=torch.tensor(1.0)
+    )
+    moved = inputs.values + torch.tensor([[-0.2, 0.01], [0.0, 0.02], [0.1, -0.3]])
+    assert space.distance(Inputs(moved)).tolist() == pytest.approx([0.2, float("inf"), 0.3])
+    half_open = Ball(inputs, torch.ones(3), space.geometry, low=torch.tensor(0.0))
+    assert half_open.distance(Inputs(moved - 0.3)).tolist() == pytest.approx([float("inf"), float("inf"), 0.6])
+    assert float(half_open.project(-torch.ones(3, 2))[0, 0]) == pytest.approx(-0.2)
+
+
+def test_a_range_that_is_open_in_one_dimension_grants_no_tolerance_without_end() -> None:
+    inputs, bound = Inputs(torch.zeros(2, 2)), torch.tensor([4.8, torch.inf])
+    space = observations(inputs, Threat("observations", "linf", 0.1), torch.tensor([0.01, 1.0]), -bound, bound)
+    assert bool((space.tolerance() <= 1e-5).all())
+    tight = torch.tensor([4.8, 0.4])
+    space = observations(inputs, Threat("observations", "linf", 0.1), torch.tensor([0.01, 0.01]), -tight, tight)
+    assert space.tolerance().tolist() == pytest.approx([9.6e-4] * 2)  # 1e-6 of the range, in units of the scale
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("radius", [1e-6, 1e-3, 30.0, 1e4, 1e8])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
+def test_honest_points_of_open_balls_of_any_size_pass(norm: str, radius: float, size: float) -> None:
+    values = draw(4, 3, 50, 300) * size
+    space = embeddings(Inputs(values), Threat("embeddings", norm, radius))  # type: ignore[arg-type]
+    audited = audit(space, space.project(draw(5, *values.shape) * radius), Inputs(values.clone()))
+    if radius > 1e-4 * size * 122:  # below this, float32 cannot hold the perturbation
+        assert bool((audited.distance >= 0.95 * radius).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, step=st.floats(2.0, 500.0), sign=st.booleans())
+def test_the_grid_costs_little_of_an_l2_ball_whatever_its_size(seed: int, step: float, sign: bool) -> None:
+    """step: the perturbation of one sample in steps of the grid, root mean square."""
+    values = (draw(seed, 2, 2000) * 2000).round().clamp(-32768, 32767) * SAMPLE_STEP
+    budget = step * SAMPLE_STEP * 2000**0.5
+    space = waveform(Inputs(values), Threat("waveform", "l2", budget))
+    d = draw(seed + 1, 2, 2000)
+    d = space.project(
+        (d.sign() * (1 + 0.2 * torch.rand(2000, generator=torch.Generator().manual_seed(seed))) if sign else d) * 50
+    )
+    audited = audit(space, d, space.inputs.clone())
+    assert bool((audited.distance >= 0.95 * budget).all())
+
+
+def test_silence_without_a_budget_is_free() -> None:
+    space = waveform(Inputs(torch.zeros(1, 50)), Threat("waveform", "snr", 20.0)).with_budget(torch.tensor([torch.inf]))
+    assert bool(torch.isfinite(space.project(torch.ones(1, 50))).all())
+    assert bool(torch.isfinite(space.sample(Keys.of(0, ["a"]))).all())
+
+
+def test_a_table_of_candidates_is_checked() -> None:
+    ids, threat = torch.tensor([[1, 2]]), Threat("words", "l0", 1)
+    words(Inputs(ids), threat, torch.tensor([[[1, 5, NO_WORD], [2, NO_WORD, NO_WORD]]]))
+    for table in ([[[5, 1, 6], [2, 3, 4]]], [[[1, NO_WORD, 6], [2, 3, 4]]], [[[1, 5], [2, 3], [3, 4]]]):
+        with pytest.raises(DataError, match="candidates"):
+            words(Inputs(ids), threat, torch.tensor(table))

@@ -27,6 +27,15 @@ def test_a_threat_is_its_string(
     assert Threat.parse(str(threat)) == threat
 
 
+@given(budget=st.floats(0, allow_nan=False), share=st.floats(0, 1, exclude_min=True))
+def test_no_two_threats_share_an_id(budget: float, share: float) -> None:
+    threat = Threat("observations", "linf", budget, share=share)
+    assert Threat.parse(str(threat)) == threat
+    decibels = Threat("waveform", "snr", -budget)
+    assert Threat.parse(str(decibels)) == decibels
+    assert str(Threat("pixels", "linf", -0.0)) == str(Threat("pixels", "linf", 0)) == "pixels-linf:0@gradient"
+
+
 def test_the_documented_forms() -> None:
     assert Threat.parse("pixels-linf:0.15") == Threat("pixels", "linf", 0.15, "gradient")
     assert Threat.parse("waveform-snr:30@scores<=1000").query_limit == 1000
@@ -61,3 +70,10 @@ def test_decibels_are_a_ratio_of_norms_and_scaling_is_of_distances() -> None:
     assert threat.scaled(2).radius == pytest.approx(0.2)
     assert threat.scaled(2).budget == pytest.approx(13.979400)
     assert Threat.parse("pixels-linf:0.1").scaled(0.5).budget == pytest.approx(0.05)
+    assert str(Threat.parse("pixels-linf:0.1").scaled(3)) == "pixels-linf:0.3@gradient"
+    assert threat.scaled(0).radius == 0
+    assert [Threat("waveform", "snr", decibels).radius for decibels in (math.inf, -1e9, -math.inf)] == [
+        0,
+        math.inf,
+        math.inf,
+    ]

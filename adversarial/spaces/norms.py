@@ -79,8 +79,7 @@ class L2:
         # The largest entry is divided out first: squares of a tiny gradient would underflow to a zero length.
         largest = gradient.abs().amax(1, keepdim=True)
         scaled = gradient / torch.where(largest > 0, largest, 1.0)
-        length = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
-        return scaled / torch.where(length > 0, length, 1.0)
+        return scaled / _length(scaled)
 
     def project(self, d: Tensor, radius: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
         radius = radius[:, None]
@@ -123,7 +122,8 @@ class L2:
 
 
 def _length_of(d: Tensor) -> Tensor:
-    # Summed in float64: over the samples of an utterance, float32 is off by more than the audit allows.
+    # Summed in float64: over the samples of an utterance, float32 is off by more than the audit allows, and its last
+    # bit depends on how much padding a row has.
     length: Tensor = torch.linalg.vector_norm(d, dim=1, dtype=torch.float64)
     return length.to(d.dtype)
 

@@ -28,7 +28,7 @@ SEEDS: Final[dict[str, tuple[int, ...]]] = {
     "train": (),  # training draws its own initial states
 }
 
-RANDOM_RETURN: Final = 0.0  # of keyed coin flips over the test seeds
+RANDOM_RETURN: Final = 22.48  # of keyed coin flips over the test seeds
 REFERENCE_RETURN: Final = 500.0  # of a policy that never falls
 
 

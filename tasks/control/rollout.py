@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +115,8 @@ class _Attacker:
             return inputs
         if threat.surface != "observations":
             raise NotApplicable(f"control-cartpole offers observations, not {threat.surface}")
+        if self._trial.goal != "flip":
+            raise NotApplicable(f"control-cartpole is attacked with the goal flip, not {self._trial.goal}")
         allowed = steps_allowed(threat)
         open_rows = (self.attacked[slots] < allowed).nonzero().squeeze(1)
         if not len(open_rows):
@@ -132,17 +135,16 @@ class _Attacker:
             early_stopping=self._trial.early_stopping,
             context=Context(step, self._memory, on_device),
         )
-        try:
+        with suppress(QueryLimitReached):  # the end of the attack on this step, not a fault of it
             self._trial.attack(problem)
-        except QueryLimitReached:
-            pass  # the budget of queries is the end of the attack on this step, not a fault of it
         audited = audit(space, problem.best.d, before, weights, weight_versions(self._victim))
         self._trace.add_search(problem.best, audited.distance)
         distance = audited.distance.detach().cpu()
         self.distances[slots] = self.distances[slots].maximum(distance)
         self.attacked[slots] += distance > 0
         if bool((self.attacked > allowed).any()):
-            raise AuditFailure(f"{threat} allows {allowed} steps of an episode, {int(self.attacked.max())} were attacked")
+            most = int(self.attacked.max())
+            raise AuditFailure(f"{threat} allows {allowed} attacked steps an episode, {most} were attacked")
         return Inputs(inputs.values.index_copy(0, rows, audited.inputs.values.detach()))
 
 

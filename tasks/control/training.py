@@ -41,14 +41,11 @@ class Options:
     slots: int = 64
     steps: int = 64
     passes: int = 8
-    entropy: float = 0.01
-    discount: float = 0.99
-    trace: float = 0.95
+    entropy: float = 0.0
+    discount: float = 0.98
+    trace: float = 0.8
     clip: float = 0.2
     warm_up: float = 0.5
-    regulariser: float = 0.0
-    average: float = 0.0
-    true_loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class Experience:
 
     def batches(self, size: int, generator: np.random.Generator) -> list[Tensor]:
         order = torch.from_numpy(generator.permutation(len(self.actions)))
-        return list(order.split(size))
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def train_policy(policy: nn.Module, recipe: Recipe, report: Callable[[str], None]) -> float:
@@ -80,7 +77,6 @@ def train_policy(policy: nn.Module, recipe: Recipe, report: Callable[[str], None
     optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, eps=1e-5)
     collector = _Collector(policy, critic, recipe, options)
     generator = np.random.default_rng([recipe.seed, 1])
-    average = {name: w.detach().clone() for name, w in policy.named_parameters()}
     for epoch in range(recipe.epochs):
         left = 1 - epoch / recipe.epochs
         for group in optimiser.param_groups:
@@ -105,17 +101,13 @@ def _loss(policy: nn.Module, critic: nn.Module, experience: Experience, rows: Te
     distribution = Categorical(logits=logits)
     advantages = experience.advantages[rows]
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    ratio = (distribution.log_prob(experience.actions[rows]) - experience.log_probabilities[rows]).exp()
+    chosen: Tensor = distribution.log_prob(experience.actions[rows])  # type: ignore[no-untyped-call]
+    ratio = (chosen - experience.log_probabilities[rows]).exp()
     clipped = ratio.clamp(1 - options.clip, 1 + options.clip)
     gain = torch.minimum(ratio * advantages, clipped * advantages).mean()
     error = (critic(experience.true[rows]).squeeze(1) - experience.targets[rows]).square().mean()
-    loss = 0.5 * error - gain - options.entropy * distribution.entropy().mean()
-    if options.regulariser:
-        clean = policy(experience.true[rows])
-        loss = loss + options.regulariser * functional.kl_div(
-            torch.log_softmax(logits, 1), torch.log_softmax(clean, 1), log_target=True, reduction="batchmean"
-        )
-    return loss
+    bonus: Tensor = distribution.entropy().mean()  # type: ignore[no-untyped-call]
+    return 0.5 * error - gain - options.entropy * bonus
 
 
 class _Collector:
