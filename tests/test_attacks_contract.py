@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import itertools
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -299,3 +300,38 @@ def test_a_gain_is_the_first_order_change_from_what_stands_there_now() -> None:
             (losses[1] - losses[0]) / (2 * size), rel=0.02, abs=0.01
         )
     assert bool(torch.isinf(gains[5, 1:, 1:]).all())  # padding has no other choice
+
+
+def looks(attacked: Problem) -> list[Tensor]:
+    """The points at which the attack takes gradients or gains, as it goes."""
+    found: list[Tensor] = []
+    for method in ("gradient", "gains"):
+        own = getattr(attacked, method)
+        setattr(attacked, method, lambda d, loss="ce", own=own: found.append(d.clone()) or own(d, loss))
+    return found
+
+
+@pytest.mark.parametrize("surface", ["pixels", "waveform", "embeddings", "observations"])
+def test_every_restart_starts_somewhere_else(surface: str) -> None:
+    entry = next(entry for entry in ENTRIES if entry.name == "pgd")
+    attacked, _ = problem(surface, threat_of(entry, surface))
+    found = looks(attacked)
+    resolve(entry.code)(attacked, steps=1, restarts=3)
+    assert len(found) == 3
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert bool(((found[one] != found[other]).flatten(1).any(1)).all())
+
+
+def test_hotflip_never_takes_a_replacement_back() -> None:
+    """Undoing would gain here now and then, and run in circles; exchanging is allowed."""
+    undoing = 0
+    for seed in range(6):
+        attacked, victim = problem("words", Threat("words", "l0", 3.0))
+        victim.table = draw(seed, 200, 4) * 3
+        found = looks(attacked)
+        resolve("adversarial.attacks.hotflip:hotflip")(attacked, steps=8)
+        for before, after in itertools.pairwise(found):
+            assert bool(((after != 0) | (before == 0)).all())
+        gains = Problem.gains(attacked, found[-1])
+        undoing += int((gains[:, :, 0] > gains[:, :, 1:].amax(2).clamp(min=0)).sum())
+    assert undoing > 0

@@ -20,7 +20,7 @@ def test_a_torchaudio_that_cannot_load_is_explained(monkeypatch: pytest.MonkeyPa
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", broken)
-    with pytest.raises(MissingDependency, match="libc10_cuda.*pip install --force-reinstall"):
+    with pytest.raises(MissingDependency, match=r"libc10_cuda.*pip install --force-reinstall"):
         torchaudio_functional()
 
 

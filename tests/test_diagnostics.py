@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from adversarial.attacks.fgsm import fgsm
 from adversarial.attacks.noise import noise
 from adversarial.attacks.pgd import pgd
+from adversarial.best import Best
+from adversarial.diagnostics import Trace
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
@@ -125,3 +127,26 @@ def test_an_attack_that_does_nothing() -> None:
 
     assert "zero-perturbation" in names(honest(), idle)
     assert "zero-perturbation" not in names(honest(), idle, budget=0.0)
+
+
+def test_rows_that_are_wrong_before_the_attack_are_no_evidence_against_it() -> None:
+    victim = ModuleVictim(honest())
+    labels = victim(Inputs(IMAGES)).values.argmin(1)
+    trial = Trial(Threat("pixels", "linf", 0.01), partial(pgd, steps=4, random_start=False), batch_size=5)
+    measured = measure_static(ArrayTask(Inputs(IMAGES), labels), victim, trial, Ledger())
+    assert measured.distances == (0.0,) * 12
+    assert measured.findings == ()
+
+
+def test_a_row_that_fell_late_counts_and_one_that_fell_at_once_does_not() -> None:
+    best = Best.start(torch.zeros(4, 1))
+    best.done = torch.tensor([True, True, False, False])
+    best.success = best.done
+    best.asked_at_success = torch.tensor([1, 2, -1, -1])
+    best.gradients = torch.tensor([1, 2, 3, 0])
+    best.zero_gradients = torch.tensor([1, 2, 2, 0])
+    best.first_loss, best.top_loss = torch.zeros(4), torch.tensor([0.0, 0.0, 0.0, 0.0])
+    trace = Trace()
+    trace.add_search(best, torch.tensor([0.0, 0.5, 0.0, 0.5], dtype=torch.float64))
+    assert (trace.rows, trace.with_gradients, trace.all_zero_gradients) == (3, 2, 1)
+    assert (trace.searched, trace.flat_losses, trace.unmoved) == (2, 1, 1)

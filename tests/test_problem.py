@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from adversarial.errors import AccessDenied, DeadlineReached, InvalidOption, NotApplicable, UnknownName
+from adversarial.errors import (
+    AccessDenied,
+    DeadlineReached,
+    InvalidOption,
+    NotApplicable,
+    QueryLimitReached,
+    UnknownName,
+)
 from adversarial.goals import Flip, Judgement
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
@@ -76,6 +83,52 @@ def test_of_repeated_rows_the_best_counts_and_of_equal_ones_the_first() -> None:
     assert float(attacked.best.d[1, 0, 0, 1]) == 0.5
     assert attacked.best.asked.tolist() == [2, 3]
     assert attacked.ledger.forwards == 5
+
+
+def test_of_repeated_rows_success_counts_before_damage_and_damage_before_loss() -> None:
+    class Known(Flip):
+        """Success, damage and loss are the first, second and third pixel."""
+
+        def judge(self, scores: Scores) -> Judgement:
+            return Judgement(scores.values[:, 0] > 0, scores.values[:, 1], torch.zeros(len(scores), dtype=torch.bool))
+
+        def loss(self, scores: Scores, name: str) -> Tensor:  # noqa: ARG002
+            return scores.values[:, 2]
+
+        def take(self, rows: Tensor) -> Known:
+            return Known(self.labels[rows])
+
+    class Pixels(Echo):
+        def __call__(self, inputs: Inputs) -> Scores:
+            return Scores(inputs.values.flatten(1))
+
+    for candidates, best in (
+        ([[0, 0.9, 0.9], [1, 0.1, 0.1]], 1),
+        ([[1, 0.2, 0.9], [1, 0.3, 0.1], [0, 0.9, 0.9]], 1),
+        ([[0, 0.2, 0.1], [0, 0.2, 0.3], [0, 0.1, 0.9]], 1),
+        ([[1, 0.5, 0.5], [1, 0.5, 0.5]], 0),
+    ):
+        for order in (1, -1):
+            offered = torch.tensor(candidates).reshape(-1, 1, 1, 3)
+            chosen = offered if order == 1 else offered.flip(0)
+            inputs, threat = Inputs(torch.zeros(1, 1, 1, 3)), Threat.parse("pixels-linf:1")
+            attacked = Problem(Pixels(), pixels(inputs, threat), Known(torch.tensor([0])), threat, Keys.of(0, ["a"]))
+            attacked.take(torch.zeros(len(chosen), dtype=torch.int64)).evaluate(chosen)
+            assert torch.equal(attacked.best.d, offered[best : best + 1])
+
+
+def test_a_row_asks_exactly_as_often_as_its_limit_and_its_neighbours_lose_nothing() -> None:
+    attacked = problem(2, "pixels-linf:1@scores<=2")
+    attacked.take(torch.tensor([0])).evaluate(at(0.1))
+    attacked.evaluate(at(0.1, 0.1))
+    with pytest.raises(QueryLimitReached, match="used its 2 queries"):
+        attacked.evaluate(at(0.9, 0.9))
+    assert attacked.ledger.forwards == 3
+    assert attacked.best.asked.tolist() == [2, 1]
+    assert not bool(attacked.best.success.any())
+    assert attacked.alive().tolist() == [False, True]
+    attacked.take(attacked.alive()).evaluate(at(0.9))
+    assert attacked.best.success.tolist() == [False, True]
 
 
 def test_views_of_views_write_to_the_whole_batch() -> None:

@@ -175,6 +175,54 @@ def test_an_honest_float32_point_on_the_surface_of_a_large_ball_passes(features:
     assert bool((audited.distance >= 0.99 * min(radius, float(audited.distance.max()))).all())
 
 
+@settings(max_examples=60, deadline=None)
+@given(colour=st.floats(0.25, 0.75, width=32), radius=st.floats(0.01, 10.0, width=32), sign=st.sampled_from([-1, 1]))
+def test_an_honest_point_passes_even_where_all_features_round_the_same_way(
+    colour: float, radius: float, sign: int
+) -> None:
+    values = torch.full((1, 3, 64, 64), colour)
+    space = pixels(Inputs(values), Threat("pixels", "l2", radius))
+    audit(space, space.project(torch.full_like(values, float(sign))), Inputs(values.clone()))
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("radius", [0.5, 3.0, 8.0])
+def test_an_l2_projection_in_a_box_is_the_nearest_point(radius: float, size: float) -> None:
+    """The nearest point is clip(t d, box) with the largest t up to 1 that stays in the ball; here by bisection."""
+    values = (2 * torch.rand(4, 1, 20, 20, generator=torch.Generator().manual_seed(2)) - 0.5).clamp(0, 1)
+    space = pixels(Inputs(values), Threat("pixels", "l2", radius))
+    d = draw(3, *values.shape) * size
+    low, high = (bound.double() for bound in space.bounds() or ())
+    least, most = torch.zeros(4, 1, 1, 1).double(), torch.ones(4, 1, 1, 1).double()
+    for _ in range(60):
+        middle = (least + most) / 2
+        length = torch.clamp(d * middle, low, high).flatten(1).norm(dim=1).reshape(middle.shape)
+        least, most = torch.where(length <= radius, middle, least), torch.where(length <= radius, most, middle)
+    nearest = torch.clamp(d * least, low, high).flatten(1)
+    off = (space.project(d).flatten(1) - nearest).norm(dim=1) / nearest.norm(dim=1)
+    assert bool((off < 0.03).all())
+
+
+def test_a_sample_is_the_same_alone_and_in_company() -> None:
+    """Many rows, because powers and roots differ in the last bit of one row in ten between a batch and a row alone."""
+    ids = [str(i) for i in range(200)]
+    space = observations(Inputs(torch.zeros(200, 4)), Threat("observations", "l2", 1.0), SCALE)
+    together = space.sample(Keys.of(0, ids))
+    for row in range(200):
+        alone = space.take(torch.tensor([row])).sample(Keys.of(0, ids[row : row + 1]))
+        assert torch.equal(alone[0], together[row])
+
+
+def test_what_the_padding_holds_does_not_count() -> None:
+    space, d = waveform_space("snr", 20.0, 4), draw(9, 4, 400)
+    assert space.inputs.mask is not None
+    dirty = Inputs(torch.where(space.inputs.mask, space.inputs.values, 0.25), space.inputs.mask)
+    other = waveform(dirty, Threat("waveform", "snr", 20.0))
+    assert torch.equal(other.project(d), space.project(d))
+    applied = other.apply(other.project(d))
+    assert torch.equal(other.distance(applied), space.distance(space.apply(space.project(d))))
+
+
 @pytest.mark.parametrize("kind", BALLS)
 def test_an_unbounded_ball_projects_to_the_box_alone(kind: str) -> None:
     make, norm, (_, most) = BALLS[kind]

@@ -107,7 +107,8 @@ def _loss(policy: nn.Module, critic: nn.Module, experience: Experience, rows: Te
     gain = torch.minimum(ratio * advantages, clipped * advantages).mean()
     error = (critic(experience.true[rows]).squeeze(1) - experience.targets[rows]).square().mean()
     bonus: Tensor = distribution.entropy().mean()  # type: ignore[no-untyped-call]
-    return 0.5 * error - gain - options.entropy * bonus
+    loss: Tensor = 0.5 * error - gain - options.entropy * bonus
+    return loss
 
 
 class _Collector:

@@ -18,8 +18,10 @@ SHORTEST_MISSPELT: Final = 4  # letters
 PER_KIND: Final = 2  # misspellings of each of the four kinds
 
 NEGATORS: Final = frozenset(
-    "no not n't never none nobody nothing nowhere nor neither cannot hardly scarcely barely without lack lacks lacked "
-    "lacking few little less least".split()
+    {
+        *("no", "not", "n't", "never", "none", "nobody", "nothing", "nowhere", "nor", "neither", "cannot", "without"),
+        *("hardly", "scarcely", "barely", "lack", "lacks", "lacked", "lacking", "few", "little", "less", "least"),
+    }
 )
 
 

@@ -15,6 +15,12 @@ RECIPES: Final[dict[str, Recipe]] = {
     for recipe in (
         Recipe("undefended", epochs=12),
         Recipe("noise-augmentation", defense="noise-augmentation", threat=THREAT, share=0.5, epochs=12),
-        Recipe("adversarial-training", defense="adversarial-training", defense_params={"steps": 3}, threat=THREAT, epochs=12),
+        Recipe(
+            "adversarial-training",
+            defense="adversarial-training",
+            defense_params={"steps": 3},
+            threat=THREAT,
+            epochs=12,
+        ),
     )
 }

@@ -52,11 +52,7 @@ def ngrams(word: str) -> list[bytes]:
     if not word:
         return []
     marked = f"<{word}>"
-    return [
-        marked[start : start + length].encode()
-        for length in LENGTHS
-        for start in range(len(marked) - length + 1)
-    ]
+    return [marked[start : start + length].encode() for length in LENGTHS for start in range(len(marked) - length + 1)]
 
 
 def checksum(word: str) -> int:

@@ -70,8 +70,7 @@ class SentimentReviews:
         truth, finite = _truth(batch), scores.finite().tolist()
         decisions = scores.values.argmax(1).tolist()
         right = tuple(
-            float(ok and decision == label)
-            for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
+            float(ok and decision == label) for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
         )
         return Outcomes(right, (1.0,) * len(right), {"style": tuple(float(style) for _, style in truth)})
 

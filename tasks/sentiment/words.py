@@ -55,7 +55,7 @@ class Lexicon:
 
     def table(self, ids: Tensor) -> Tensor:
         """The candidates of each word, int64 [batch, words, choices]: itself first, NO_WORD fills short lists."""
-        distinct, places = ids.unique(return_inverse=True)
+        distinct, places = torch.unique(ids, return_inverse=True)
         lists = [self._choices_of(number) for number in distinct.tolist()]
         table = torch.full((len(lists), max(map(len, lists), default=1)), NO_WORD, dtype=torch.int64)
         for row, choices in enumerate(lists):

@@ -57,7 +57,7 @@ class LogMel(nn.Module):
         return _normalised((mel + FLOOR).log(), valid, counts[:, :, None]), valid
 
 
-FLOOR = 1e-4  # of power: about what a hiss at -63 dB of full scale leaves in a band
+FLOOR = 1e-6  # of power: below the background of the quietest recording, so that it bounds the gradient only
 
 
 def _normalised(frames: Tensor, valid: Tensor, counts: Tensor) -> Tensor:

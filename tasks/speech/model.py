@@ -37,15 +37,13 @@ class FrameConvolution(nn.Module):
 class Block(nn.Module):
     """A residual convolution on frames that are normalised one by one."""
 
-    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.convolution = FrameConvolution(width, width, 3, dilation=dilation)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        fresh: Tensor = self.dropout(functional.silu(self.convolution(self.norm(frames), mask)))
-        return frames + fresh
+        return frames + functional.silu(self.convolution(self.norm(frames), mask))
 
 
 class SmallCTC(nn.Module):
@@ -55,11 +53,11 @@ class SmallCTC(nn.Module):
     change a row. A frame of the output lasts 20 ms and sees about 0.6 s.
     """
 
-    def __init__(self, width: int = 96, blocks: int = 6, dropout: float = 0.1) -> None:
+    def __init__(self, width: int = 112, blocks: int = 6) -> None:
         super().__init__()
         self.front = LogMel()
         self.entry = FrameConvolution(self.front.basis.shape[1], width, 5, stride=2)
-        self.blocks = nn.ModuleList(Block(width, (1, 2, 4)[i % 3], dropout) for i in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, (1, 2, 4)[i % 3]) for i in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, len(ALPHABET))
 

@@ -118,7 +118,7 @@ class SpeechDigits:
             yield _batch(data, chosen, [samples[i] for i in chosen], torch.device("cpu"))
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
-        arguments = {"width": 96, "blocks": 6}
+        arguments = {"width": 112, "blocks": 6}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module = ARCHITECTURES["small-ctc"](**arguments)
