@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from adversarial.errors import ModelError, UnknownName
@@ -21,7 +22,8 @@ def build(architectures: Mapping[str, Callable[..., nn.Module]], folder: Path, c
     if card.architecture not in architectures:
         raise UnknownName.among("architecture", card.architecture, architectures)
     try:
-        module = architectures[card.architecture](**card.arguments)
+        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and then overwritten
+            module = architectures[card.architecture](**card.arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{folder}: arguments {card.arguments} do not fit {card.architecture}: {error}") from None
     load_weights(module, folder, card)

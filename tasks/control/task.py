@@ -32,7 +32,9 @@ class CartPole:
     recipes: Mapping[str, Recipe] = RECIPES
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
-        return ModuleVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+        # A new layer draws weights from the global generator before the folder's own replace them.
+        with torch.random.fork_rng(devices=[]):
+            return ModuleVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         chosen = seeds(trial.split)[: trial.limit]
