@@ -9,6 +9,7 @@ import pytest
 from adversarial.errors import DataError, UnknownName
 from tasks.sentiment import facts
 from tasks.sentiment.facts import DOMAINS, FOLDER, SPLITS, STYLES, Reviews, data_hash, load_split
+from tasks.sentiment.grammar import generate, write
 from tasks.sentiment.tokens import tokenise
 
 
@@ -55,12 +56,17 @@ def test_no_sentence_is_shared_or_repeated() -> None:
             seen[sentence] = split
 
 
-def test_hand_written_sentences_are_not_made_of_training_phrases() -> None:
-    # Measured: see SHARED below; the bound stands a little above.
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_hand_written_sentences_are_not_made_of_training_phrases(split: str) -> None:
+    # Measured: 3.1% of the validation split's sequences of four words occur in training, 2.8% of the test split's.
     known = set(four_grams(load_split("train")))
-    for split, bound in (("validation", 0.0), ("test", 0.0)):
-        own = four_grams(load_split(split))
-        assert sum(gram in known for gram in own) / len(own) <= bound
+    own = four_grams(load_split(split))
+    assert sum(gram in known for gram in own) / len(own) <= 0.04
+
+
+def test_the_training_split_is_what_the_grammar_makes(tmp_path: Path) -> None:
+    write(generate(), tmp_path / "train.tsv")
+    assert (tmp_path / "train.tsv").read_bytes() == (FOLDER / "train.tsv").read_bytes()
 
 
 def test_hashes_cover_every_file_and_differ_by_split() -> None:

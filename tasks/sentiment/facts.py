@@ -23,11 +23,11 @@ STYLES: Final = ("plain", "negated", "contrast", "sarcastic")
 HEADER: Final = ("text", "label", "domain", "style")
 
 HASHES: Final = {
-    "train.tsv": "",
-    "validation.tsv": "",
-    "test.tsv": "",
-    "synonyms.tsv": "",
-    "keyboard.tsv": "",
+    "train.tsv": "cbf0a9deba7e75b53c0481d4448ae5330411a85cb3db9bc839ce672cb1be6c54",
+    "validation.tsv": "11ecaac8b3aa85483610da4398bb17002370ada5e50ebdb63b2ecde61dda661e",
+    "test.tsv": "942ede9c11806d1391e3c6e26766403027529efeac20ef1e12ede08a9ec8e508",
+    "synonyms.tsv": "955c87283cce44be590c4a951f2c73bb6bdb032fda79b669ea4587e991b6d0e5",
+    "keyboard.tsv": "8d45a7c3d486a92f392040dfdb5a06fd861e07cd99f171df52c8620b548f50d1",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -93,12 +94,16 @@ class SentimentReviews:
         yield from _batches(reviews, order, recipe.batch_size, torch.device("cpu"))
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+        """Trains from scratch; the option `clean_epochs` says for how long before the defense begins."""
         vocabulary = training_vocabulary()
-        arguments = {**recipe.options, "known": len(vocabulary)}
+        arguments = {"width": 48, "hidden": 64, "dropout": 0.3, "known": len(vocabulary)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module: nn.Module = ARCHITECTURES["review-net"](**arguments)
             cast("ReviewNet", module).vocabulary.copy_(vocabulary)
+            if clean_epochs := int(recipe.options.get("clean_epochs", 0)):
+                first = replace(recipe, defense="none", epochs=clean_epochs)
+                train_static(self, module, TrainableVictim, first, report)
             clean_loss = train_static(self, module, TrainableVictim, recipe, report)
         write_model(self, module, "review-net", arguments, recipe, data_hash("train"), clean_loss, folder)
 

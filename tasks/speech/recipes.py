@@ -15,14 +15,14 @@ _VARIED: Final = {"tempo": (0.85, 1.15), "gain_db": (-6.0, 3.0)}
 RECIPES: Final[dict[str, Recipe]] = {
     recipe.model: recipe
     for recipe in (
-        Recipe("undefended", epochs=16, batch_size=32, learning_rate=2e-3, weight_decay=1e-2, options=_VARIED),
+        Recipe("undefended", epochs=13, batch_size=32, learning_rate=2e-3, weight_decay=1e-2, options=_VARIED),
         Recipe(
             "noise-augmentation",
             defense="noise-augmentation",
             defense_params={"distribution": "mixed"},
             threat=THREAT,
             share=0.5,
-            epochs=16,
+            epochs=13,
             batch_size=32,
             learning_rate=2e-3,
             weight_decay=1e-2,
