@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from leaderboard.outcomes import Outcome, outcome
-from leaderboard.results import Cell, Cost, JournalEntry, Result, access_of, canonical_json, without_access
+from leaderboard.results import (
+    GROUP_PREFIX,
+    Cell,
+    Cost,
+    JournalEntry,
+    Result,
+    access_of,
+    canonical_json,
+    without_access,
+)
 from leaderboard.rows import Figure, Measurement, Spent
 from leaderboard.scores import Absent
 from leaderboard.statistics import metric_interval, quality_interval
@@ -23,7 +32,11 @@ def figure(found: Outcome) -> Figure:
         quality=found.sample.quality,
         quality_interval=quality_interval(found.sample),
         examples=len(found.sample.ids),
-        columns={name: float(found.columns[name].sum()) / weight for name in sorted(found.columns)},
+        columns={
+            name: float(found.columns[name].sum()) / weight
+            for name in sorted(found.columns)
+            if not name.startswith(GROUP_PREFIX)
+        },
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 
 SCHEMA_VERSION = 1
+GROUP_PREFIX = "group_"  # of columns that name a group of examples by a number; their mean says nothing
 
 Status = Literal["ok", "n/a", "failed", "timeout"]
 Severity = Literal["suspect", "invalid"]

@@ -80,3 +80,10 @@ def test_the_plugin_of_the_page_works(tmp_path: Path) -> None:
     entry = registry.attack("halfway")
     assert resolve(entry.code).__doc__ == "Half a step along the gradient."
     assert list(registry.plugins) == ["plugin plugin.py"]
+
+
+def test_the_readme_shows_a_board_of_all_tasks_and_models() -> None:
+    board = page("README.md").partition("<!-- board -->")[2].partition("<!-- /board -->")[0]
+    for task in catalog().tasks():
+        assert all(part in board for part in task.name.split("-", 1)), task.name
+        assert all(model in board for model in task.models)

@@ -83,7 +83,7 @@ def test_words_met_late_are_read_as_well() -> None:
 def test_the_undefended_model_reads_hand_written_reviews() -> None:
     measured = make().measure(victim("undefended"), clean(), Ledger())
     assert measured.ids == load_split("test").ids
-    easy = [v for v, style in zip(measured.values, measured.columns["style"], strict=True) if style < 2]
+    easy = [v for v, style in zip(measured.values, measured.columns["group_style"], strict=True) if style < 2]
     assert sum(easy) / len(easy) >= 0.80
     assert not measured.findings
 

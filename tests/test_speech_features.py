@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adversarial.inputs import Inputs
-from tasks.speech.features import LogMel
+from tasks.speech.features import FLOOR, LogMel
 from tasks.speech.model import SmallCTC, SpeechVictim
 
 
@@ -52,7 +52,7 @@ def test_frames_are_log_mel_power() -> None:
     padded = torch.nn.functional.pad(samples, (28, 28))
     spectrum = torch.stft(padded, 256, 80, 200, torch.hann_window(200), center=False, return_complex=True)
     power = (spectrum.abs() ** 2).transpose(1, 2) @ front.basis
-    expected = (power + 1e-4).log()
+    expected = (power + FLOOR).log()
     expected = expected - expected.mean(1, keepdim=True)
     expected = expected / (expected.var(1, correction=0, keepdim=True) + 1e-2).sqrt()
     torch.testing.assert_close(front(samples, mask)[0], expected, rtol=0, atol=1e-4)

@@ -35,8 +35,8 @@ from tasks.training import train_static, write_model
 class SentimentReviews:
     """Short reviews, positive (1) or negative (0); accuracy.
 
-    Victims read the ids of tasks.sentiment.words.bundled(). The column `style` says how a review is put, as a place
-    in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3.
+    Victims read the ids of tasks.sentiment.words.bundled(). The column `group_style` says how a review is put, as a
+    place in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3.
     """
 
     name = "sentiment-reviews"
@@ -73,7 +73,7 @@ class SentimentReviews:
         right = tuple(
             float(ok and decision == label) for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
         )
-        return Outcomes(right, (1.0,) * len(right), {"style": tuple(float(style) for _, style in truth)})
+        return Outcomes(right, (1.0,) * len(right), {"group_style": tuple(float(style) for _, style in truth)})
 
     def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
         return {}
