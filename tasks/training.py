@@ -101,9 +101,10 @@ def write_model(
     data_hash: str,
     clean_loss: float,
     folder: Path,
+    dtype: torch.dtype | None = None,
 ) -> Card:
-    """Writes weights and card; the clean metric on the test split is measured from the written files."""
-    digest = save_weights(freeze(module), folder)
+    """Writes weights, in dtype where one is given, and card; the clean metric on the test split is measured from the written files."""
+    digest = save_weights(freeze(module), folder, dtype)
     card = Card(
         task=task.name,
         model=recipe.model,

@@ -45,9 +45,16 @@ def load_weights(module: nn.Module, folder: Path, card: Card | None = None) -> N
     module.load_state_dict(tensors)
 
 
-def save_weights(module: nn.Module, folder: Path) -> str:
-    """Writes model.safetensors and returns its SHA-256."""
+def save_weights(module: nn.Module, folder: Path, dtype: torch.dtype | None = None) -> str:
+    """Writes model.safetensors and returns its SHA-256.
+
+    dtype: of the floating-point weights in the file, their own by default; float16 halves a large table of vectors,
+    and loading brings it back to the module's own type.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        stored = tensor.detach().cpu().contiguous()
+        tensors[name] = stored.to(dtype) if dtype is not None and stored.is_floating_point() else stored
     (folder / WEIGHTS_FILE).write_bytes(save(tensors))
     return weights_hash(folder)

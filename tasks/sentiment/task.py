@@ -105,7 +105,10 @@ class SentimentReviews:
                 first = replace(recipe, defense="none", epochs=clean_epochs)
                 train_static(self, module, TrainableVictim, first, report)
             clean_loss = train_static(self, module, TrainableVictim, recipe, report)
-        write_model(self, module, "review-net", arguments, recipe, data_hash("train"), clean_loss, folder)
+        # In half precision: most of the weights are a table of n-gram vectors, and the bundle is to stay small.
+        write_model(
+            self, module, "review-net", arguments, recipe, data_hash("train"), clean_loss, folder, torch.float16
+        )
 
 
 def _truth(batch: Batch) -> tuple[tuple[int, int], ...]:

@@ -57,7 +57,7 @@ class LogMel(nn.Module):
         return _normalised((mel + FLOOR).log(), valid, counts[:, :, None]), valid
 
 
-FLOOR = 1e-6  # of power: below the background of the quietest recording, so that it bounds the gradient only
+FLOOR = 1e-6  # of power: at or below the background of the quietest recordings, so that it bounds gradients only
 
 
 def _normalised(frames: Tensor, valid: Tensor, counts: Tensor) -> Tensor:
