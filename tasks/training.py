@@ -103,7 +103,8 @@ def write_model(
     folder: Path,
     dtype: torch.dtype | None = None,
 ) -> Card:
-    """Writes weights, in dtype where one is given, and card; the clean metric on the test split is measured from the written files."""
+    """Writes weights, in dtype where one is given, and card; the clean metric on the test split is measured from the
+    written files."""
     digest = save_weights(freeze(module), folder, dtype)
     card = Card(
         task=task.name,
