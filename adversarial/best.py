@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Best:
-    """One row a row of the whole batch.
+    """One row a row of the whole batch, written in place: this runs at every step of every attack.
 
     d: [batch, ...]. success, known, done: bool [batch]; known means that d was seen by the victim. damage, loss:
     float32 [batch]. asked: int64 [batch], answers that the row has used; asked_at_success: its value at the first
@@ -37,21 +37,20 @@ class Best:
         def full(value: float, dtype: torch.dtype) -> Tensor:
             return torch.full((len(null),), value, dtype=dtype, device=null.device)
 
-        no, zero, least = (full(0, torch.bool), full(0, torch.int64), full(-torch.inf, torch.float32))
         return cls(
             d=null.clone(),
-            success=no,
-            known=no,
-            done=no,
-            damage=least,
-            loss=least,
-            asked=zero,
+            success=full(0, torch.bool),
+            known=full(0, torch.bool),
+            done=full(0, torch.bool),
+            damage=full(-torch.inf, torch.float32),
+            loss=full(-torch.inf, torch.float32),
+            asked=full(0, torch.int64),
             asked_at_success=full(-1, torch.int64),
             first_loss=full(torch.nan, torch.float32),
-            top_loss=least,
-            gradients=zero,
-            zero_gradients=zero,
-            broken_gradients=zero,
+            top_loss=full(-torch.inf, torch.float32),
+            gradients=full(0, torch.int64),
+            zero_gradients=full(0, torch.int64),
+            broken_gradients=full(0, torch.int64),
         )
 
     def offer(
@@ -69,38 +68,46 @@ class Best:
         rows: int64, the rows of the whole batch that the others are for; a row may be there several times if
         `repeated`, and then its best candidate counts, the first one where several are equal.
         """
-        self._note_losses(rows, loss)
         if repeated:
+            self.top_loss.scatter_reduce_(0, rows, loss, "amax")
             chosen = _best_of_each(rows, success, damage, loss)
-            rows, d = rows[chosen], d[chosen]
+            rows, d = rows[chosen], d.index_select(0, chosen)
             success, damage, loss, done = success[chosen], damage[chosen], loss[chosen], done[chosen]
+        else:
+            self.top_loss[rows] = torch.maximum(self.top_loss[rows], loss)
+        first = self.first_loss[rows]
+        self.first_loss[rows] = torch.where(torch.isnan(first), loss, first)
         old_success, old_damage, old_loss = self.success[rows], self.damage[rows], self.loss[rows]
-        tie = success == old_success
-        better = (success & ~old_success) | (tie & (damage > old_damage))
-        better = better | (tie & (damage == old_damage) & (loss > old_loss)) | ~self.known[rows]
-        shape = (-1, *[1] * (d.ndim - 1))
-        self.d = self.d.index_copy(0, rows, torch.where(better.reshape(shape), d, self.d[rows]))
-        self.damage = self.damage.index_copy(0, rows, torch.where(better, damage, old_damage))
-        self.loss = self.loss.index_copy(0, rows, torch.where(better, loss, old_loss))
-        self.success = self.success.index_copy(0, rows, success | old_success)
-        self.done = self.done.index_copy(0, rows, done | self.done[rows])
-        self.known = self.known.index_fill(0, rows, True)
-        first = (success & ~old_success) & (self.asked_at_success[rows] < 0)
-        self.asked_at_success = self.asked_at_success.index_copy(
-            0, rows, torch.where(first, self.asked[rows], self.asked_at_success[rows])
+        higher = (damage > old_damage) | ((damage == old_damage) & (loss > old_loss))
+        better = torch.where(success == old_success, higher, success) | ~self.known[rows]
+        self._keep(rows, d, damage, loss, better)
+        fresh = rows[success & ~old_success]
+        self.asked_at_success[fresh] = torch.where(
+            self.asked_at_success[fresh] < 0, self.asked[fresh], self.asked_at_success[fresh]
         )
+        self.success[fresh] = True
+        self.known[rows] = True
+        self.done[rows] |= done
 
     def note_gradients(self, rows: Tensor, zero: Tensor, broken: Tensor) -> None:
         """Counts gradients that are exactly zero and gradients that are not finite; bool, a value a row of rows."""
-        ones = torch.ones_like(rows)
-        self.gradients = self.gradients.index_add(0, rows, ones)
-        self.zero_gradients = self.zero_gradients.index_add(0, rows, zero.to(torch.int64))
-        self.broken_gradients = self.broken_gradients.index_add(0, rows, broken.to(torch.int64))
+        self.gradients.index_add_(0, rows, torch.ones_like(rows))
+        self.zero_gradients.index_add_(0, rows, zero.to(torch.int64))
+        self.broken_gradients.index_add_(0, rows, broken.to(torch.int64))
 
-    def _note_losses(self, rows: Tensor, loss: Tensor) -> None:
-        self.top_loss = self.top_loss.scatter_reduce(0, rows, loss, "amax")
-        here = self.first_loss.scatter_reduce(0, rows, loss, "amax", include_self=False)
-        self.first_loss = torch.where(torch.isnan(self.first_loss), here, self.first_loss)
+    def _keep(self, rows: Tensor, d: Tensor, damage: Tensor, loss: Tensor, better: Tensor) -> None:
+        if not bool(better.all()):
+            chosen = better.nonzero().squeeze(1)
+            rows, d = rows[chosen], d.index_select(0, chosen)
+            damage, loss = damage[chosen], loss[chosen]
+        if len(rows) == len(self.d):
+            # Rows are in order wherever a view holds all of them, and one pass copies them.
+            in_order = bool((rows[1:] > rows[:-1]).all())
+            self.d.copy_(d) if in_order else self.d.index_copy_(0, rows, d)
+        else:
+            self.d.index_copy_(0, rows, d)
+        self.damage[rows] = damage
+        self.loss[rows] = loss
 
 
 def first_of_each(rows: Tensor) -> Tensor:

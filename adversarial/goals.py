@@ -29,8 +29,12 @@ class Judgement:
 class Goal(Protocol):
     """One batch's goal."""
 
-    def loss(self, scores: Scores, name: str) -> Tensor:
-        """What the attacker ascends, float32 [batch], each entry of its own row only."""
+    def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
+        """What the attacker ascends, float32 [batch], each entry of its own row only.
+
+        towards: int64 [batch], a class for each row that the loss shall lead to, whatever the goal is; raises
+        NotApplicable where there are no classes.
+        """
 
     def judge(self, scores: Scores) -> Judgement:
         """Judges by the metric itself, not by a loss. Scores that are not finite never succeed."""
@@ -54,10 +58,8 @@ class Flip:
             row = int((self.targets == self.labels).nonzero()[0])
             raise InvalidOption(f"target {int(self.targets[row])} of row {row} is its label; choose another class")
 
-    def loss(self, scores: Scores, name: str) -> Tensor:
-        if self.targets is None:
-            return class_loss(name)(scores.values, self.labels)
-        return -class_loss(name)(scores.values, self.targets)
+    def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
+        return class_loss(name)(scores.values, self.labels, self.targets if towards is None else towards)
 
     def judge(self, scores: Scores) -> Judgement:
         decision = scores.values.argmax(1)
@@ -75,8 +77,8 @@ class RaiseLoss:
 
     goal: Goal
 
-    def loss(self, scores: Scores, name: str) -> Tensor:
-        return self.goal.loss(scores, name)
+    def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
+        return self.goal.loss(scores, name, towards)
 
     def judge(self, scores: Scores) -> Judgement:
         never = torch.zeros(len(scores), dtype=torch.bool, device=scores.values.device)

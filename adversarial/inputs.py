@@ -25,7 +25,10 @@ class Inputs:
         return len(self.values)
 
     def take(self, rows: Tensor) -> Inputs:
-        return Inputs(self.values[rows], None if self.mask is None else self.mask[rows])
+        """Some rows, by index; int64 [rows], and they may repeat."""
+        # index_select, since advanced indexing copies a row several times slower.
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Inputs(self.values.index_select(0, rows), mask)
 
     def detach(self) -> Inputs:
         return Inputs(self.values.detach(), self.mask)

@@ -58,6 +58,12 @@ class Keys:
         """New keys for a purpose, a time step, an iteration: the same parts give the same keys."""
         return Keys(_mix(self.state ^ stable_hash(*parts)))
 
+    def fold_each(self, *parts: str | int, numbers: Tensor) -> Keys:
+        """What fold(*parts, number) is for each row's own number, such as its restart. int64 [batch], at least 0."""
+        most = int(numbers.max()) if len(numbers) else 0
+        hashes = torch.tensor([stable_hash(*parts, number) for number in range(most + 1)], device=self.state.device)
+        return Keys(_mix(self.state ^ hashes[numbers]))
+
     def fold_rows(self, numbers: Tensor) -> Keys:
         """New keys by a number of each row's own, such as the restart or member that the row is. int64 [batch]."""
         return Keys(_mix(self.state ^ _mix(numbers.to(torch.int64) * _GOLDEN + _MIX_1)))

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from adversarial.answers import Context, Gradient, Jacobian, Outcome
 from adversarial.best import Best, first_of_each
+from adversarial.derivatives import changes_of_choices, gradients_of_columns
 from adversarial.errors import AccessDenied, NotApplicable, QueryLimitReached
-from adversarial.goals import Goal
+from adversarial.goals import Goal, Judgement
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
-from adversarial.spaces.protocol import ContinuousSpace, DiscreteSpace, Space
+from adversarial.spaces.kinds import discrete, is_continuous
+from adversarial.spaces.protocol import DiscreteSpace, Space
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the attacker learns of a batch of perturbations, a value a row.
-
-    success: bool. loss: float32, scores: the victim's answer; both None where the threat shows decisions only.
-    """
-
-    success: Tensor
-    loss: Tensor | None
-    scores: Scores | None
-
-
-@dataclass(frozen=True, slots=True)
-class Gradient:
-    """The gradient of the loss in d, shaped like d, zero where it was not finite; loss, success and scores at d."""
-
-    values: Tensor
-    loss: Tensor
-    success: Tensor
-    scores: Scores
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Where in an episode the batch is.
-
-    memory: what an attack keeps from one step to the next, by name. episodes: int64 [batch], which episode a row is,
-    the same number at every step: finished ones leave the batch, so rows move. At step 0 there is a row for each.
-    """
-
-    step: int
-    memory: dict[str, Any]
-    episodes: Tensor
 
 
 class Problem:
@@ -59,7 +27,10 @@ class Problem:
 
     Every perturbation that is evaluated is a candidate: the problem keeps each row's best. An attack returns nothing.
     space, goal, threat, keys, context: see there. ledger: counts what is spent. early_stopping: whether a row that
-    is done leaves alive(); off for measuring an attack's optimum.
+    is done leaves alive(); off for measuring an attack's optimum. minimum_norm: whether the best is the nearest
+    success, and a row goes on after its first. width: how many rows fit into one pass, all where None.
+    surrogates: the same rows as problems of other victims, for attacks without access to this one. half: whether
+    passes run in bfloat16; every success is then confirmed by a pass in float32.
     """
 
     def __init__(
@@ -73,6 +44,10 @@ class Problem:
         ledger: Ledger | None = None,
         early_stopping: bool = True,
         context: Context | None = None,
+        minimum_norm: bool = False,
+        width: int | None = None,
+        surrogates: tuple[Problem, ...] = (),
+        half: bool = False,
     ) -> None:
         self._victim = victim
         # Radii of its own: the audit's are out of the attack's reach.
@@ -81,8 +56,12 @@ class Problem:
         self.threat = threat
         self.keys = keys
         self.ledger = Ledger() if ledger is None else ledger
-        self.early_stopping = early_stopping
+        self.early_stopping = early_stopping and not minimum_norm
+        self.minimum_norm = minimum_norm
         self.context = context
+        self.width = len(space.inputs) if width is None else width
+        self._surrogates = surrogates
+        self._half = half
         self._rows = torch.arange(len(space.inputs), device=space.inputs.values.device)
         self._repeated = False
         self._best = Best.start(space.null())
@@ -100,35 +79,72 @@ class Problem:
         """The best of the whole batch, whatever rows this view holds."""
         return self._best
 
-    def evaluate(self, d: Tensor, loss: str = "ce") -> Outcome:
-        """One forward without a gradient.
+    @property
+    def found(self) -> Tensor:
+        """bool [batch]: rows of this view with a success so far."""
+        return self._best.success[self._rows]
+
+    @property
+    def surrogates(self) -> tuple[Problem, ...]:
+        """The same rows as problems of other victims; raises NotApplicable where there are none."""
+        if not self._surrogates:
+            raise NotApplicable("transfer needs another model of the task to make its examples on")
+        return self._surrogates
+
+    def evaluate(self, d: Tensor, loss: str = "ce", towards: Tensor | None = None) -> Outcome:
+        """One forward without a gradient. loss, towards: as a Goal has them.
 
         Raises AccessDenied where the threat allows no queries, QueryLimitReached where a row has none left, and
         DeadlineReached.
         """
         if self.threat.access in ("none", "surrogate"):
             raise AccessDenied(f"{self.threat} allows no queries; use submit")
-        self._spend()
+        self._spend(len(self._rows))
         with torch.no_grad():
-            scores = self._victim(self.space.apply(d))
-            losses = self.goal.loss(scores, loss)
+            scores = self._answer(self.space.apply(d))
+            losses = self.goal.loss(scores, loss, towards)
         success = self._judge(d, scores, losses)
         if self.threat.access == "labels":
             return Outcome(success, None, None)
         return Outcome(success, losses, scores)
 
-    def gradient(self, d: Tensor, loss: str = "ce") -> Gradient:
+    def gradient(self, d: Tensor, loss: str = "ce", towards: Tensor | None = None) -> Gradient:
         """One forward and one backward; success is noted on the way. Raises as evaluate does, and NotApplicable
         where the victim is not differentiable."""
         self._need_gradient()
-        self._spend()
+        self._spend(len(self._rows))
         variable = d.detach().requires_grad_(True)
-        scores = self._victim(self.space.apply(variable))
-        losses = self.goal.loss(scores, loss)
-        values = self._backward(losses, variable)
+        scores = self._answer(self.space.apply(variable))
+        losses = self.goal.loss(scores, loss, towards)
+        values = self._backwards(losses[:, None], variable)[0]
         scores, losses = scores.detach(), losses.detach()
         success = self._judge(variable.detach(), scores, losses)
         return Gradient(self._checked(values), losses, success, scores)
+
+    def jacobian(self, d: Tensor, outputs: Callable[[Tensor], Tensor]) -> Jacobian:
+        """One forward and a backward for each of several functions of the scores.
+
+        outputs: from scores [batch, classes] to [batch, functions], each row by itself. Raises as gradient does, and
+        NotApplicable where the victim decides no classes.
+        """
+        self._need_gradient()
+        self._spend(len(self._rows))
+        if is_continuous(self.space):
+            variable = d.detach().requires_grad_(True)
+            inputs = self.space.apply(variable)
+        else:
+            inputs = self._embedded(d)
+            variable = inputs.values
+        scores = self._answer(inputs)
+        if scores.values.ndim != 2:
+            raise NotApplicable(f"no class decision here: the victim answers {list(scores.values.shape[1:])} a row")
+        found = outputs(scores.values)
+        values = torch.stack([self._checked(v) for v in self._backwards(found, variable)])
+        scores = scores.detach()
+        success = self._judge(d, scores, self.goal.loss(scores, "margin"))
+        if not is_continuous(self.space):
+            values = torch.stack([self._changes(variable.detach(), value) for value in values])
+        return Jacobian(values, found.detach(), success, scores)
 
     def gains(self, d: Tensor, loss: str = "ce") -> Tensor:
         """The first-order change of the loss for each single replacement, float32 [batch, positions, choices].
@@ -137,23 +153,13 @@ class Problem:
         Raises as gradient does.
         """
         self._need_gradient()
-        space, victim = self.space, self._victim
-        if not isinstance(space, DiscreteSpace) or not isinstance(victim, EmbeddingVictim):
-            raise NotApplicable("gains of replacements need word candidates and a victim that embeds words")
-        self._spend()
-        chosen = space.apply(d)
-        vectors = victim.embed(chosen.values).detach().requires_grad_(True)
-        scores = victim(Inputs(vectors, chosen.mask))
+        inputs = self._embedded(d)
+        self._spend(len(self._rows))
+        scores = self._answer(inputs)
         losses = self.goal.loss(scores, loss)
-        values = self._backward(losses, vectors)
+        values = self._backwards(losses[:, None], inputs.values)[0]
         self._judge(d, scores.detach(), losses.detach())
-        values = self._checked(values)
-        table, sizes = space.candidates(), space.sizes()
-        with torch.no_grad():
-            steps = victim.embed(table.clamp(min=0)) - vectors.detach()[:, :, None]
-            gains = (steps * values[:, :, None]).sum(-1)
-        exists = torch.arange(table.shape[2], device=d.device) < sizes[:, :, None]
-        return torch.where(exists, gains, -torch.inf)
+        return self._changes(inputs.values.detach(), self._checked(values))
 
     def submit(self, d: Tensor) -> None:
         """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done, or for all
@@ -162,14 +168,13 @@ class Problem:
         if self._repeated:
             chosen = first_of_each(rows)
             rows, d = rows[chosen], d[chosen]
-        keep = (best.done[rows] & self.early_stopping).reshape(-1, *[1] * (d.ndim - 1))
-        best.d = best.d.index_copy(0, rows, torch.where(keep, best.d[rows], d))
+        open_rows = (~(best.done[rows] & self.early_stopping)).nonzero().squeeze(1)
+        best.d.index_copy_(0, rows[open_rows], d.index_select(0, open_rows))
 
     def alive(self) -> Tensor:
         """bool [batch]: rows that can still get worse and may still ask."""
-        alive = torch.ones_like(self._best.done[self._rows])
-        if self.early_stopping:
-            alive = ~self._best.done[self._rows]
+        done = self._best.done[self._rows]
+        alive = ~done if self.early_stopping else torch.ones_like(done)
         if self.threat.query_limit is not None:
             alive = alive & (self._best.asked[self._rows] < self.threat.query_limit)
         return alive
@@ -180,11 +185,22 @@ class Problem:
         view = Problem.__new__(Problem)
         view.__dict__.update(self.__dict__)
         view.space, view.goal, view.keys = self.space.take(rows), self.goal.take(rows), self.keys.take(rows)
+        view._surrogates = tuple(surrogate.take(rows) for surrogate in self._surrogates)
         if self.context is not None:
             view.context = replace(self.context, episodes=self.context.episodes[rows])
         view._rows = self._rows[rows]
-        view._repeated = len(torch.unique(view._rows)) < len(view._rows)
+        # Rows in rising order, by far the usual case, cannot repeat.
+        rising = bool((view._rows[1:] > view._rows[:-1]).all())
+        view._repeated = not rising and len(torch.unique(view._rows)) < len(view._rows)
         return view
+
+    def batches(self) -> Iterator[Problem]:
+        """The rows in order, as many at a time as fit into one pass."""
+        if len(self) <= self.width:
+            yield self
+            return
+        for start in range(0, len(self), self.width):
+            yield self.take(torch.arange(start, min(start + self.width, len(self)), device=self._rows.device))
 
     def _need_gradient(self) -> None:
         if self.threat.access != "gradient":
@@ -192,56 +208,73 @@ class Problem:
         if not self._victim.differentiable:
             raise NotApplicable("the victim is not differentiable, so it cannot be attacked by gradients")
 
-    def _spend(self) -> None:
-        limit = self.threat.query_limit
-        asked = self._best.asked.index_add(0, self._rows, torch.ones_like(self._rows))
-        if limit is not None and bool((asked[self._rows] > limit).any()):
-            raise QueryLimitReached(f"a row has used its {limit} queries; go on with the rows of alive()")
-        self.ledger.forward(len(self._rows))
-        self._best.asked = asked
+    def _spend(self, rows: int) -> None:
+        limit, asked = self.threat.query_limit, self._best.asked
+        if limit is not None:
+            left = limit - asked[self._rows]
+            if self._repeated:
+                left = left - (torch.bincount(self._rows, minlength=len(asked))[self._rows] - 1)
+            if bool((left < 1).any()):
+                raise QueryLimitReached(f"a row has used its {limit} queries; go on with the rows of alive()")
+        self.ledger.forward(rows)
+        asked.index_add_(0, self._rows, torch.ones_like(self._rows))
 
-    def _backward(self, losses: Tensor, variable: Tensor) -> Tensor:
-        if not losses.requires_grad:
-            raise NotApplicable("no gradient of the victim's scores reaches its input (is it detached, or no_grad?)")
-        self.ledger.backward(len(losses))
-        (values,) = torch.autograd.grad(losses.sum(), variable, allow_unused=True)
-        return torch.zeros_like(variable) if values is None else values
+    def _answer(self, inputs: Inputs) -> Scores:
+        if not self._half:
+            return self._victim(inputs)
+        with torch.autocast(inputs.values.device.type, dtype=torch.bfloat16):
+            scores = self._victim(inputs)
+        return Scores(scores.values.float(), scores.mask)
+
+    def _embedded(self, d: Tensor) -> Inputs:
+        space, victim = self.space, self._victim
+        if not isinstance(space, DiscreteSpace) or not isinstance(victim, EmbeddingVictim):
+            raise NotApplicable("gains of replacements need word candidates and a victim that embeds words")
+        chosen = space.apply(d)
+        return Inputs(victim.embed(chosen.values).detach().requires_grad_(True), chosen.mask)
+
+    def _changes(self, vectors: Tensor, gradient: Tensor) -> Tensor:
+        assert isinstance(self._victim, EmbeddingVictim)
+        return changes_of_choices(discrete(self.space), self._victim.embed, vectors, gradient)
+
+    def _backwards(self, outputs: Tensor, variable: Tensor) -> list[Tensor]:
+        gradients = gradients_of_columns(outputs, variable)
+        self.ledger.backward(len(self._rows) * len(gradients))
+        return gradients
 
     def _judge(self, d: Tensor, scores: Scores, losses: Tensor) -> Tensor:
         verdict = self.goal.judge(scores)
+        if self._half and bool(verdict.success.any()):
+            verdict, losses = self._confirmed(d, verdict, losses)
         losses = torch.where(torch.isnan(losses), -torch.inf, losses)
-        self._best.offer(self._rows, d.detach(), verdict.success, verdict.damage, losses, verdict.done, self._repeated)
+        damage = verdict.damage
+        if self.minimum_norm:
+            damage = torch.where(verdict.success, -self.space.norm(d.detach()), -torch.inf)
+        self._best.offer(self._rows, d.detach(), verdict.success, damage, losses, verdict.done, self._repeated)
         return verdict.success
 
+    def _confirmed(self, d: Tensor, verdict: Judgement, losses: Tensor) -> tuple[Judgement, Tensor]:
+        """The successes judged again on a float32 pass; a row that fails it is no success, whatever bfloat16 says."""
+        rows = verdict.success.nonzero().squeeze(1)
+        self.ledger.forward(len(rows))
+        self._best.asked.index_add_(0, self._rows[rows], torch.ones_like(rows))
+        with torch.no_grad():
+            goal, scores = self.goal.take(rows), self._victim(self.space.apply(d.detach()).take(rows))
+            sure, found = goal.judge(scores), goal.loss(scores, "ce")
+        return (
+            Judgement(
+                verdict.success.index_copy(0, rows, sure.success),
+                verdict.damage.index_copy(0, rows, sure.damage),
+                verdict.done.index_copy(0, rows, sure.done),
+            ),
+            losses.index_copy(0, rows, found.to(losses.dtype)),
+        )
+
     def _checked(self, values: Tensor) -> Tensor:
-        flat = values.flatten(1)
-        broken = ~torch.isfinite(flat).all(1)
-        self._best.note_gradients(self._rows, (flat == 0).all(1), broken)
+        # The largest entry says both whether a row is all zero and, since NaN and inf win, whether it is finite.
+        largest = values.flatten(1).abs().amax(1)
+        broken = ~torch.isfinite(largest)
+        self._best.note_gradients(self._rows, largest == 0, broken)
+        if not bool(broken.any()):
+            return values
         return torch.where(broken.reshape(-1, *[1] * (values.ndim - 1)), 0.0, values)
-
-
-def is_continuous(space: Space) -> TypeGuard[ContinuousSpace]:
-    """Whether d can be stepped along a gradient."""
-    return hasattr(space, "steepest")
-
-
-def continuous(space: Space) -> ContinuousSpace:
-    """The space itself; raises NotApplicable where it is one of choices."""
-    if not is_continuous(space):
-        raise NotApplicable("this attack steps along a gradient; words are attacked by hotflip")
-    return space
-
-
-def bounded(space: Space) -> ContinuousSpace:
-    """The space itself; raises NotApplicable where it has no steepest step or, in some row, no budget to share out."""
-    found = continuous(space)
-    if bool(torch.isinf(found.radius).any()):
-        raise NotApplicable("this attack's steps are shares of the budget, so the budget must be finite")
-    return found
-
-
-def discrete(space: Space) -> DiscreteSpace:
-    """The space itself; raises NotApplicable where it is continuous."""
-    if not hasattr(space, "candidates"):
-        raise NotApplicable("this attack replaces words by candidates; use fgsm or pgd here")
-    return space  # type: ignore[return-value]

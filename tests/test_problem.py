@@ -92,7 +92,7 @@ def test_of_repeated_rows_success_counts_before_damage_and_damage_before_loss() 
         def judge(self, scores: Scores) -> Judgement:
             return Judgement(scores.values[:, 0] > 0, scores.values[:, 1], torch.zeros(len(scores), dtype=torch.bool))
 
-        def loss(self, scores: Scores, name: str) -> Tensor:  # noqa: ARG002
+        def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:  # noqa: ARG002
             return scores.values[:, 2]
 
         def take(self, rows: Tensor) -> Known:

@@ -49,7 +49,14 @@ ENTRIES: tuple[AttackEntry, ...] = (
         access="gradient",
         surfaces=_CONTINUOUS,
         excluded=_NO_STEP,
-        defaults={"steps": 40, "relative_step": None, "random_start": True, "restarts": 1, "loss": "ce"},
+        defaults={
+            "steps": 40,
+            "relative_step": None,
+            "random_start": True,
+            "restarts": 1,
+            "loss": "ce",
+            "momentum": 0.0,
+        },
     ),
     AttackEntry(
         name="hotflip",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adversarial.problem import Problem, bounded
+from adversarial.problem import Problem
+from adversarial.spaces.kinds import bounded, continuous
 
 
 def fgsm(problem: Problem, *, loss: str = "ce") -> None:
@@ -10,7 +11,8 @@ def fgsm(problem: Problem, *, loss: str = "ce") -> None:
 
     In linf the step is the gradient's sign, in l2 its direction. One forward and one backward.
     """
-    space = bounded(problem.space)
-    gradient = problem.gradient(space.null(), loss)
-    length = space.radius.reshape(-1, *[1] * (gradient.values.ndim - 1))
-    problem.submit(space.project(length * space.steepest(gradient.values)))
+    bounded(problem.space)
+    for view in problem.batches():
+        space = continuous(view.space)
+        gradient = view.gradient(space.null(), loss)
+        view.submit(space.step(space.null(), gradient.values, space.radius))

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import InvalidOption
-from adversarial.problem import Problem, discrete
+from adversarial.problem import Problem
+from adversarial.spaces.kinds import discrete
 
 
 def hotflip(problem: Problem, *, steps: int = 1, loss: str = "ce") -> None:

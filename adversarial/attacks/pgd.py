@@ -1,5 +1,6 @@
 """Projected gradient descent, Madry et al. 2017, https://arxiv.org/abs/1706.06083; without the random start it is
-the basic iterative method (I-FGSM), Kurakin et al. 2016, https://arxiv.org/abs/1607.02533."""
+the basic iterative method (I-FGSM), Kurakin et al. 2016, https://arxiv.org/abs/1607.02533, and with momentum the
+momentum iterative method, Dong et al. 2017, https://arxiv.org/abs/1710.06081."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import InvalidOption
-from adversarial.problem import Problem, bounded, continuous
+from adversarial.problem import Problem
+from adversarial.search import State, search
+from adversarial.spaces.kinds import bounded, continuous
 
 
 def pgd(
@@ -18,41 +21,50 @@ def pgd(
     random_start: bool = True,
     restarts: int = 1,
     loss: str = "ce",
+    momentum: float = 0.0,
 ) -> None:
-    """Steepest ascent inside the ball; each restart runs on the rows that no earlier one has finished.
+    """Steepest ascent inside the ball, restarts side by side; a row leaves with all its restarts when it is done.
 
     relative_step: step size as a share of the radius; by default 2.5 / steps and at most 1, which crosses the
-    ball in two steps or more. Each restart costs steps + 1 forwards and steps backwards a row; rows leave when they
-    are done. The loss is ascended from the start, and the best point of the whole path counts, not the last.
+    ball in two steps or more. momentum: how much of the gathered direction each step keeps, in [0, 1]; gradients
+    enter it at an L1 norm of 1. Each restart costs steps + 1 forwards and steps backwards a row. The loss is ascended
+    from the start, and the best point of the whole path counts, not the last.
     """
     if steps < 1 or restarts < 1:
         raise InvalidOption(f"steps and restarts must be at least 1, got {steps} and {restarts}")
     if relative_step is not None and not relative_step > 0:
         raise InvalidOption(f"relative_step must be above 0, got {relative_step}")
+    if not 0 <= momentum <= 1:
+        raise InvalidOption(f"momentum must be in [0, 1], got {momentum}")
     bounded(problem.space)
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
-    for restart in range(restarts):
-        alive = problem.alive()
-        if not bool(alive.any()):
-            return
-        view = problem if bool(alive.all()) else problem.take(alive)
-        start = view.space.null()
+
+    def start(view: Problem, member: Tensor) -> State:
+        d = view.space.null()
         if random_start:
-            start = view.space.sample(view.keys.fold("pgd", restart))
-        _ascend(view, start, steps, share, loss)
+            d = view.space.sample(view.keys.fold_each("pgd", numbers=member))
+        state = {"d": d, "left": torch.full_like(member, steps)}
+        return {**state, "direction": torch.zeros_like(d)} if momentum else state
+
+    def step(view: Problem, state: State) -> tuple[State, Tensor]:
+        space = continuous(view.space)
+        gradient = view.gradient(state["d"], loss).values
+        left = state["left"] - 1
+        following = {"left": left}
+        if momentum:
+            gradient = following["direction"] = momentum * state["direction"] + of_unit_mean(gradient)
+        following["d"] = d = space.step(state["d"], gradient, share * space.radius)
+        last = (left == 0) & view.alive()
+        if bool(last.all()):
+            view.evaluate(d, loss)
+        elif bool(last.any()):
+            view.take(last).evaluate(d[last], loss)
+        return following, left > 0
+
+    search(problem, start, step, restarts)
 
 
-def _ascend(problem: Problem, d: Tensor, steps: int, share: float, loss: str) -> None:
-    space = continuous(problem.space)
-    for _ in range(steps):
-        gradient = problem.gradient(d, loss)
-        length = (share * space.radius).reshape(-1, *[1] * (d.ndim - 1))
-        d = space.project(d + length * space.steepest(gradient.values, d))
-        alive = problem.alive()
-        if not bool(alive.all()):
-            if not bool(alive.any()):
-                return
-            rows = alive.nonzero().squeeze(1)
-            problem, d = problem.take(rows), torch.index_select(d, 0, rows)
-            space = continuous(problem.space)
-    problem.evaluate(d, loss)
+def of_unit_mean(gradient: Tensor) -> Tensor:
+    """Each row over its mean absolute entry: gradients of different steps then weigh the same in a sum."""
+    size = gradient.flatten(1).abs().mean(1).reshape(-1, *[1] * (gradient.ndim - 1))
+    return gradient / torch.where(size > 0, size, 1.0)

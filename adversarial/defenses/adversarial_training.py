@@ -6,7 +6,8 @@ from torch import Tensor
 
 from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.pgd import pgd
-from adversarial.problem import Problem, is_continuous
+from adversarial.problem import Problem
+from adversarial.spaces.kinds import is_continuous
 
 
 def adversarial_training(

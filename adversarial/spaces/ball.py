@@ -31,15 +31,19 @@ class Ball:
     high: Tensor | None = None
     relative: bool = False
     quantum: float = 0.0
-    # Derived from the inputs once a batch, not once a step: each row's own norm, and the d that the range admits.
+    # Derived from the inputs once a batch, not once a step: each row's own norm, and the d that the range admits; where
+    # features do not share the budget, the walls are both at once.
     _own: Tensor | None = field(default=None, repr=False)
     _room: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _walls: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self._own is None:
+        if self._own is None and (self.relative or self.geometry.coupled):
             object.__setattr__(self, "_own", self._own_norm().to(torch.float32))
         if self._room is None and (self.low is not None or self.high is not None):
             object.__setattr__(self, "_room", self._margins(self.inputs.values.detach()))
+        if self._walls is None and self._is_cube():
+            object.__setattr__(self, "_walls", self._cube())
 
     def null(self) -> Tensor:
         return torch.zeros_like(self.inputs.values)
@@ -56,6 +60,8 @@ class Ball:
         live, limit = self._live(), self._limit()
         if live is not None:
             d = d * live
+        if self._walls is not None:
+            return torch.clamp(d, *self._walls)
         if self.geometry.coupled and self._own is not None:
             # Rounding x + d to float32 moves each feature by up to 2^-24 of its size; the ball gives way to that, so
             # that an honest perturbation on its surface passes the audit.
@@ -116,6 +122,10 @@ class Ball:
             return step
         return step * self._own.reshape(-1, *[1] * (gradient.ndim - 1))
 
+    def step(self, d: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+        lengths = length.reshape(-1, *[1] * (d.ndim - 1))
+        return self.project(d + lengths * self.steepest(gradient, d))
+
     def norm(self, d: Tensor) -> Tensor:
         length = self.geometry.measure(self._rows(d))
         if not self.relative or self._own is None:
@@ -131,11 +141,28 @@ class Ball:
             inputs=self.inputs.take(rows),
             radius=self.radius[rows],
             _own=None if self._own is None else self._own[rows],
-            _room=None if self._room is None else (self._room[0][rows], self._room[1][rows]),
+            _room=_rows_of(self._room, rows),
+            _walls=_rows_of(self._walls, rows),
         )
 
     def with_budget(self, radius: Tensor) -> Self:
-        return replace(self, radius=radius)
+        return replace(self, radius=radius, _walls=None)
+
+    def _is_cube(self) -> bool:
+        """Whether ball and box together are just a lowest and a highest d for each feature."""
+        return (
+            not self.geometry.coupled
+            and getattr(self.geometry, "convex", True)
+            and self.scale is None
+            and not self.relative
+        )
+
+    def _cube(self) -> tuple[Tensor, Tensor]:
+        values = self.inputs.values
+        radius = self.radius.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+        if self._room is None:
+            return (-radius).expand_as(values), radius.expand_as(values)
+        return torch.maximum(self._room[0], -radius), torch.minimum(self._room[1], radius)
 
     def _limit(self) -> Tensor:
         """The radius in units of the geometry, [batch]."""
@@ -183,3 +210,7 @@ class Ball:
         """The perturbation that survives rounding the inputs to the grid, inside the ball where d is."""
         steps = (d / self.quantum).flatten(1)
         return (self.geometry.round(steps, self._limit() / self.quantum) * self.quantum).reshape(d.shape)
+
+
+def _rows_of(pair: tuple[Tensor, Tensor] | None, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+    return None if pair is None else (pair[0].index_select(0, rows), pair[1].index_select(0, rows))

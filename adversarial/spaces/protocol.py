@@ -44,6 +44,10 @@ class Space(Protocol):
     def intact(self, inputs: Inputs) -> Tensor:
         """bool [batch]: whether everything that must not change (padding, lengths) is unchanged."""
 
+    def norm(self, d: Tensor) -> Tensor:
+        """The size of each row of d in the units of the radius, float32 [batch]; what `distance` is, but for
+        rounding."""
+
     def take(self, rows: Tensor) -> Self:
         """The space of some rows; rows may repeat. int64 [rows]."""
 
@@ -62,8 +66,8 @@ class ContinuousSpace(Space, Protocol):
         range then leave their share of the step to the others.
         """
 
-    def norm(self, d: Tensor) -> Tensor:
-        """The norm of each row of d, float32 [batch]."""
+    def step(self, d: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+        """d moved by `length` [batch] along the steepest direction and projected: what iterative attacks repeat."""
 
     def bounds(self) -> tuple[Tensor, Tensor] | None:
         """The lowest and highest d that the input range admits, shaped like d; None where the range is open."""

@@ -95,8 +95,12 @@ class Choices:
         moved = torch.where(over[:, None] & (_rank(age) == 0) & ~here, 0, moved)
         return torch.where(self._limit()[:, None] > 0, moved, 0)
 
+    def norm(self, d: Tensor) -> Tensor:
+        return (d != 0).sum(1).to(torch.float32)
+
     def take(self, rows: Tensor) -> Self:
-        return replace(self, inputs=self.inputs.take(rows), radius=self.radius[rows], table=self.table[rows])
+        table = self.table.index_select(0, rows)
+        return replace(self, inputs=self.inputs.take(rows), radius=self.radius[rows], table=table)
 
     def with_budget(self, radius: Tensor) -> Self:
         return replace(self, radius=radius)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adversarial.answers import Context
 from adversarial.audit import audit
 from adversarial.diagnostics import Trace
 from adversarial.errors import AuditFailure, NotApplicable, QueryLimitReached
@@ -18,7 +19,7 @@ from adversarial.goals import Flip
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
-from adversarial.problem import Context, Problem
+from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
 from adversarial.victims import Victim, weight_versions

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adversarial.errors import UnknownName
+from adversarial.errors import NotApplicable, UnknownName
 from adversarial.goals import Judgement
 from adversarial.inputs import Scores
 from tasks.speech.transcripts import BLANK, decode, encode, word_errors
@@ -35,8 +35,10 @@ class WorstTranscript:
     ) -> WorstTranscript:
         return cls(tuple(references), *encode(references, device), first_error)
 
-    def loss(self, scores: Scores, name: str) -> Tensor:
+    def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
         """`ce`: the negative log-likelihood of the reference, by CTC, over its length."""
+        if towards is not None:
+            raise NotApplicable("transcripts have no classes to lead to")
         if name != "ce":
             raise UnknownName.among("loss of transcripts", name, ("ce",))
         return ctc(scores, self.tokens, self.lengths)
