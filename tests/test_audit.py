@@ -77,7 +77,8 @@ def test_leaving_the_input_range() -> None:
 def test_a_budget_made_larger_in_place(norm: str) -> None:
     def loosen(problem: Problem) -> None:
         problem.space.radius.mul_(1.5)
-        problem.submit(problem.space.project(0.5 - problem.inputs.values))
+        space = problem.space.with_budget(problem.space.radius)
+        problem.submit(space.project(0.5 - problem.inputs.values))
 
     with pytest.raises(AuditFailure, match="over budget"):
         measure(loosen, f"pixels-{norm}:0.1")
