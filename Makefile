@@ -3,13 +3,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
+PEERS := .venv-peers
+TIMES ?= .benchmarks/peers.json
 
-.PHONY: bench test check lint types perf table site peers clean help
+.PHONY: bench test check lint types perf perf-table table site peers clean help
 
 help:
 	@echo "make bench   set up, run the suite mini@1, print the board"
 	@echo "make test    set up, run the tests"
-	@echo "make check   lint and types       make perf   speed tests"
+	@echo "make check   lint and types       make perf   speed against other libraries"
 	@echo "make table   print the board      make site   write it as a page into site/"
 	@echo "make peers   set up other attack libraries, run the agreement tests"
 
@@ -28,8 +30,13 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-perf: $(VENV)/.installed
-	$(BIN)/python -m pytest benchmarks/perf --benchmark-only
+perf: $(PEERS)/.installed
+	@mkdir -p .benchmarks
+	$(PEERS)/bin/python -m pytest benchmarks/perf --benchmark-only --benchmark-json=$(TIMES)
+	$(PEERS)/bin/python -m benchmarks.perf.table $(TIMES)
+
+perf-table:
+	@$(PEERS)/bin/python -m benchmarks.perf.table $(TIMES)
 
 table: $(VENV)/.installed
 	$(BIN)/robustarena table --out $(OUT)
@@ -37,14 +44,19 @@ table: $(VENV)/.installed
 site: $(VENV)/.installed
 	$(BIN)/robustarena site site --out $(OUT)
 
-# The peers pin old dependencies, so they get an environment of their own that sees the main one's packages.
-peers: $(VENV)/.installed
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		foolbox==3.3.4 torchattacks==3.5.1 eagerpy==0.30.0 GitPython gitdb smmap
+# The peers pin old dependencies, so they get an environment of their own that sees the main one's packages; beside them
+# lies only what they import and the main one lacks.
+$(PEERS)/.installed: $(VENV)/.installed Makefile
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		foolbox==3.3.4 eagerpy==0.30.0 GitPython gitdb smmap torchattacks==3.5.1 \
+		adversarial-robustness-toolbox==1.20.1 six asr-attacks==0.3.0 jiwer requests
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
-		> $$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/robustarena-main.pth
-	.venv-peers/bin/python -m pytest tests/test_peers.py
+		> $$($(PEERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/robustarena-main.pth
+	@touch $@
+
+peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m pytest tests/test_peers*.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
