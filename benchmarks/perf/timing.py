@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,13 +70,19 @@ def race(
     return found
 
 
-def fastest_size(function: Callable[[int], Any], sizes: Iterable[int]) -> int:
-    """The batch size at which one run took least; also what warms the contender up, so the first size runs twice."""
+def fastest_size(function: Callable[[int], Any], sizes: Iterable[int], enough: float = 1.0) -> int:
+    """The batch size at which a run took least, each tried up to three times and until enough seconds were spent.
+
+    It is also what warms a contender up, so the first size runs once before.
+    """
     chosen = list(sizes)
     function(chosen[0])
-    found = Race()
-    for size in chosen:
-        found.run(str(size), lambda size=size: function(size))  # type: ignore[misc]
+    found, start = Race(), time.perf_counter()
+    for _ in range(3):
+        for size in chosen:
+            found.run(str(size), partial(function, size))
+        if time.perf_counter() - start > enough:
+            break
     return int(found.fastest(map(str, chosen)))
 
 
@@ -89,6 +96,7 @@ def note(benchmark: Any, found: Race, peers: Iterable[str], facts: Mapping[str, 
     benchmark.extra_info.update(
         seconds={name: round(value, 6) for name, value in found.seconds.items()},
         ratios={name: round(found.ratio(name), 3) for name in found.seconds if name != OURS},
+        peers=names,
         facts=dict(facts),
         machine=machine(),
         **more,
