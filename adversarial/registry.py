@@ -30,7 +30,8 @@ class AttackEntry:
 
     code: `module:function`. stage, access: see the design's words. surfaces: where it runs. excluded: why it does not
     run elsewhere, by surface, in words for the board. defaults: the parameters of the function that count as its own
-    definition. needs_embeddings: whether the victim must read word vectors.
+    definition. minimum_norm: whether it looks for the nearest success: it then runs without a bound, and counts where
+    its distance is within the budget.
     """
 
     name: str
@@ -42,6 +43,7 @@ class AttackEntry:
     stage: Stage = "test"
     excluded: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    minimum_norm: bool = False
 
     def reason_against(self, surface: str) -> str | None:
         """Why the attack does not run on a surface; None where it does."""
