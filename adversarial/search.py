@@ -78,7 +78,9 @@ class _Queue:
         """Rows and members of the jobs that enter: whole groups of rows that are not running, about `count` jobs."""
         free = self._problem.alive() & (self._next < len(self._groups))
         free[running] = False
-        rows, members, room = [], [], count
+        rows: list[Tensor] = []
+        members: list[Tensor] = []
+        room = count
         for place, group in enumerate(self._groups):
             fitting = max(room // len(group), 0 if rows or len(running) else 1)  # an empty batch takes one in any case
             chosen = (free & (self._next == place)).nonzero().squeeze(1)[:fitting]
@@ -87,6 +89,7 @@ class _Queue:
                 members.append(torch.tensor(list(group), device=chosen.device).repeat(len(chosen)))
                 room -= len(chosen) * len(group)
                 self._next[chosen] += 1
+                free[chosen] = False
         if not rows:
             return self.nobody(), self.nobody()
         return torch.cat(rows), torch.cat(members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from adversarial.spaces import Space, embeddings, observations, pixels, waveform
 from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.protocol import GoalName
+from tasks.protocol import FIT_SPLIT, GoalName, Metric
 from tasks.static import Batch, Outcomes
 
 
@@ -32,12 +33,18 @@ class ArrayTask:
 
     inputs: float32, see Inputs; pixels must lie in [0, 1], waveforms on the grid of 16-bit samples. labels: int64
     [examples]. targets: int64 [examples] or None. scale: float [dimensions], for threats on observations only.
+    fit: inputs and labels that attacks of the stage `fit` learn on.
     """
 
     inputs: Inputs
     labels: Tensor
     targets: Tensor | None = None
     scale: Tensor | None = None
+    fit: tuple[Inputs, Tensor] | None = None
+
+    @property
+    def metric(self) -> Metric:
+        return Metric("accuracy", floor=0.0, ceiling=1.0)
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.inputs):
@@ -53,15 +60,22 @@ class ArrayTask:
         if not bool(torch.isfinite(self.inputs.values).all()):
             raise DataError("inputs hold NaN or infinite values")
 
-    def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:  # noqa: ARG002
+    def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        if split == FIT_SPLIT:
+            if self.fit is None:
+                raise DataError("this attack learns on examples of its own: give fit=(inputs, labels)")
+            inputs, labels = self.fit
+            yield from ArrayTask(inputs, labels, scale=self.scale).batches("test", limit, batch_size, device)
+            return
         count = len(self.labels) if limit is None else min(limit, len(self.labels))
         for start in range(0, count, batch_size):
             rows = torch.arange(start, min(start + batch_size, count))
+            targets = [-1] * len(rows) if self.targets is None else self.targets[rows].tolist()
             yield Batch(
                 ids=tuple(str(row) for row in rows.tolist()),
                 positions=tuple(rows.tolist()),
                 inputs=self.inputs.take(rows).to(device),
-                truth=tuple(self.labels[rows].tolist()),
+                truth=tuple(zip(self.labels[rows].tolist(), targets, strict=True)),
             )
 
     def space(self, victim: Victim, batch: Batch, threat: Threat) -> Space:  # noqa: ARG002
@@ -88,13 +102,16 @@ class ArrayTask:
         return _SURFACES[threat.surface](batch.inputs, threat)
 
     def goal(self, batch: Batch, goal: GoalName) -> Goal:  # noqa: ARG002
-        rows, device = list(batch.positions), batch.inputs.values.device
-        targets = None if self.targets is None else self.targets[rows].to(device)
-        return Flip(self.labels[rows].to(device), targets)
+        truth = cast("tuple[tuple[int, int], ...]", batch.truth)
+        labels = torch.tensor([label for label, _ in truth], device=batch.inputs.values.device)
+        if self.targets is None:
+            return Flip(labels)
+        return Flip(labels, torch.tensor([target for _, target in truth], device=labels.device))
 
     def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
         decisions = torch.where(scores.finite(), scores.values.argmax(1), -1).tolist()
-        right = tuple(float(a == b) for a, b in zip(decisions, batch.truth, strict=True))
+        truth = cast("tuple[tuple[int, int], ...]", batch.truth)
+        right = tuple(float(decision == label) for decision, (label, _) in zip(decisions, truth, strict=True))
         return Outcomes(right, (1.0,) * len(right), {"decision": tuple(float(d) for d in decisions)})
 
     def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, runtime_checkable
@@ -18,9 +18,18 @@ from adversarial.victims import Victim
 from tasks.recipes import Recipe
 
 
+BUDGET_PREFIX: Final = "budget_x"  # of columns with the values at another budget: budget_x0.5
+NEAREST: Final = "nearest"  # column of minimum-norm attacks: the smallest distance of a success, -1 where there is none
+
 CPU: Final = torch.device("cpu")
 
-GoalName = Literal["flip", "worst"]
+GoalName = Literal["flip", "worst", "target"]
+
+FIT_SPLIT: Final = "validation"  # what attacks of the stage `fit` learn on; they are measured elsewhere
+
+
+Attack = Callable[[Problem], None]
+Fit = Callable[[Callable[[], Iterator[Problem]]], Attack]  # from the fit split's problems, anew at each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,10 @@ class Metric:
     floor: float
     ceiling: float
 
+    def worse(self, value: float, than: float) -> bool:
+        """Whether an example's value is worse for the victim than another of the same weight."""
+        return value < than if self.ceiling > self.floor else value > than
+
     def quality(self, metric: float) -> float:
         return min(1.0, max(0.0, (metric - self.floor) / (self.ceiling - self.floor)))
 
@@ -43,12 +56,16 @@ class Trial:
     """What is done to a victim.
 
     threat: None for the clean pass. attack: works on one Problem, its parameters bound; None for the clean pass.
-    seed: of the attack's draws. split, limit: which examples, all where limit is None. batch_size: rows at once.
-    early_stopping: whether rows leave when they are done.
+    seed: of the attack's draws. split, limit: which examples, all where limit is None. batch_size: rows in one pass;
+    queue: batches that are loaded together, so that waiting rows take the places of those that are done.
+    early_stopping: whether rows leave when they are done. minimum_norm: whether the attack looks for the nearest
+    success, without a bound. curve: further budgets to measure, as shares of the threat's own. fit: learns the attack
+    on the fit split; then `attack` is None until it has. surrogates: other victims that a transfer attack may ask.
+    half: whether the attack searches in bfloat16.
     """
 
     threat: Threat | None
-    attack: Callable[[Problem], None] | None
+    attack: Attack | None
     goal: GoalName = "flip"
     seed: int = 0
     split: str = "test"
@@ -56,6 +73,17 @@ class Trial:
     batch_size: int = 64
     device: torch.device = CPU
     early_stopping: bool = True
+    queue: int = 1
+    minimum_norm: bool = False
+    curve: tuple[float, ...] = ()
+    fit: Fit | None = None
+    surrogates: tuple[Victim, ...] = ()
+    half: bool = False
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The budgets that are measured, as shares of the threat's own, which is among them; smallest first."""
+        return tuple(sorted({1.0, *self.curve}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +91,8 @@ class Measurement:
     """Per-example outcomes in the order of the data, whatever order they were computed in.
 
     ids: the examples. values, weights: numerator and denominator of the metric. distances: the audited size of each
-    perturbation, in the units of the threat's radius. columns: further numbers of the task. findings: diagnostics of
+    perturbation, in the units of the threat's radius. columns: further numbers of the task; BUDGET_PREFIX and a share:
+    the values at that share of the budget. findings: diagnostics of
     this cell. evidence: the adversarial examples as tensors, for the safetensors file beside the record.
     """
 

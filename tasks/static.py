@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -21,7 +21,7 @@ from adversarial.problem import Problem
 from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, weight_versions
-from tasks.protocol import GoalName, Measurement, Trial
+from tasks.protocol import BUDGET_PREFIX, FIT_SPLIT, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,16 @@ class Batch:
     inputs: Inputs
     truth: tuple[object, ...]
 
+    def take(self, rows: Tensor) -> Batch:
+        """Some rows, by index."""
+        chosen = rows.tolist()
+        return Batch(
+            ids=tuple(self.ids[row] for row in chosen),
+            positions=tuple(self.positions[row] for row in chosen),
+            inputs=self.inputs.take(rows),
+            truth=tuple(self.truth[row] for row in chosen),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -49,6 +59,9 @@ class Outcomes:
 
 class StaticTask(Protocol):
     """What measure_static needs of a task."""
+
+    @property
+    def metric(self) -> Metric: ...
 
     def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterable[Batch]:
         """The split in batches, rows of similar length together."""
@@ -67,29 +80,169 @@ class StaticTask(Protocol):
         """The disturbed examples, in the order of the data, as tensors to store."""
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example judged; inputs: as the victim read it, without padding."""
+
+    id: str
+    value: float
+    weight: float
+    distance: float
+    columns: Mapping[str, float]
+    inputs: Inputs
+
+
 def measure_static(task: StaticTask, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
     """Attacks, audits and judges every example. Raises what the attack and the audit raise."""
-    if trial.attack is not None and trial.threat is None:
+    if (trial.attack is not None or trial.fit is not None) and trial.threat is None:
         raise InvalidOption("an attack needs a threat; a trial without one is the clean pass")
-    trace = Trace()
-    rows: dict[int, tuple[str, float, float, float, dict[str, float], Inputs]] = {}
-    for batch in task.batches(trial.split, trial.limit, trial.batch_size, trial.device):
-        if trial.attack is None or trial.threat is None:
-            inputs, distance = batch.inputs, torch.zeros(len(batch.inputs), dtype=torch.float64)
+    if trial.fit is not None:
+        trial = replace(trial, attack=_learned(task, victim, trial, trial.fit, ledger))
+    search = _Search(task, victim, trial, ledger)
+    rows: dict[int, Row] = {}
+    for batch in task.batches(trial.split, trial.limit, trial.batch_size * trial.queue, trial.device):
+        if trial.attack is None:
+            found = search.clean(batch, look_at_batching=True)
+        elif trial.minimum_norm:
+            found = search.nearest(batch)
         else:
-            inputs, distance = _attack(task, victim, batch, trial, ledger, trace)
-        with torch.no_grad():
-            scores = victim(inputs)
-            if trial.attack is None:
-                # The first row is the most padded one of its batch, where rows differ in length.
-                trace.add_batch_gap(scores, 0, victim(alone(inputs, 0)))
-        trace.add_scores(scores)
-        judged = task.outcomes(scores, batch)
+            found = search.ladder(batch)
+        rows.update(zip(batch.positions, found, strict=True))
+    ordered = [rows[position] for position in sorted(rows)]
+    moves = trial.threat is not None and trial.attack is not None and trial.threat.radius > 0
+    return Measurement(
+        ids=tuple(row.id for row in ordered),
+        values=tuple(row.value for row in ordered),
+        weights=tuple(row.weight for row in ordered),
+        distances=tuple(row.distance for row in ordered),
+        columns={name: tuple(row.columns[name] for row in ordered) for name in ordered[0].columns} if ordered else {},
+        findings=search.trace.findings(moves),
+        evidence=task.evidence([row.inputs for row in ordered]) if moves else {},
+    )
+
+
+def _learned(task: StaticTask, victim: Victim, trial: Trial, fit: Fit, ledger: Ledger) -> Attack:
+    if trial.split == FIT_SPLIT:
+        raise InvalidOption(f"attacks that are fitted learn on the split {FIT_SPLIT}; measure them on another one")
+    assert trial.threat is not None
+    threat = trial.threat
+
+    def problems() -> Iterator[Problem]:
+        for batch in task.batches(FIT_SPLIT, None, trial.batch_size, trial.device):
+            keys = Keys.of(trial.seed, batch.ids, trial.device).fold("fit")
+            space, goal = task.space(victim, batch, threat), task.goal(batch, trial.goal)
+            yield Problem(victim, space, goal, threat, keys, ledger=ledger, early_stopping=False, half=trial.half)
+
+    return fit(problems)
+
+
+class _Search:
+    """One trial on one batch after the other; trace: what the diagnostics will want to know."""
+
+    def __init__(self, task: StaticTask, victim: Victim, trial: Trial, ledger: Ledger) -> None:
+        self._task, self._victim, self._trial, self._ledger = task, victim, trial, ledger
+        self.trace = Trace()
+
+    def clean(self, batch: Batch, look_at_batching: bool = False) -> list[Row]:
+        """The batch as it is."""
+        return self._judged(batch, batch.inputs, torch.zeros(len(batch.inputs), dtype=torch.float64), look_at_batching)
+
+    def ladder(self, batch: Batch) -> list[Row]:
+        """The attack at each budget, smallest first, on the rows that a smaller one has not finished; what a smaller
+        one did counts at a larger one."""
+        assert self._trial.threat is not None
+        rows: list[Row | None] = [None] * len(batch.ids)
+        values: dict[float, list[float]] = {}
+        going = torch.arange(len(batch.ids), device=batch.inputs.values.device)
+        for share in self._trial.shares:
+            threat = self._trial.threat if share == 1 else self._trial.threat.scaled(share)
+            if len(going):
+                part = batch if len(going) == len(batch.ids) else batch.take(going)
+                problem, audited = self._attacked(part, threat)
+                for place, row in zip(going.tolist(), self._judged(part, *audited), strict=True):
+                    before = rows[place]
+                    if before is None or not self._task.metric.worse(before.value, row.value):
+                        rows[place] = row
+                going = going[~problem.best.done]
+            values[share] = [row.value for row in rows if row is not None]
+            if share == 1:
+                nominal = [row for row in rows if row is not None]
+        if not self._trial.curve:
+            return nominal
+        return [_with_curve(row, {share: values[share][i] for share in values}) for i, row in enumerate(nominal)]
+
+    def nearest(self, batch: Batch) -> list[Row]:
+        """The attack without a bound; its example counts at every budget that its distance is within."""
+        threat = self._trial.threat
+        assert threat is not None
+        problem, (inputs, distance) = self._attacked(batch, threat, unbounded=True)
+        clean, attacked = self.clean(batch), self._judged(batch, inputs, distance)
+        found = problem.best.success.tolist()
+        space = self._task.space(self._victim, batch, threat)
+        radius, tolerance = space.radius.tolist(), space.tolerance().tolist()
+        rows = []
+        for i, (before, after) in enumerate(zip(clean, attacked, strict=True)):
+            within = {
+                share: found[i] and after.distance <= radius[i] * share + tolerance[i] for share in self._trial.shares
+            }
+            row = after if within[1.0] else before
+            row = replace(row, columns={**row.columns, NEAREST: after.distance if found[i] else -1.0})
+            curve = {share: (after if inside else before).value for share, inside in within.items()}
+            rows.append(_with_curve(row, curve) if self._trial.curve else row)
+        return rows
+
+    def _attacked(self, batch: Batch, threat: Threat, unbounded: bool = False) -> tuple[Problem, tuple[Inputs, Tensor]]:
+        task, victim, trial = self._task, self._victim, self._trial
+        assert trial.attack is not None
+        space = task.space(victim, batch, threat)
+        if unbounded:
+            space = space.with_budget(torch.full_like(space.radius, torch.inf))
+        before, weights = space.inputs.clone(), weight_versions(victim)
+        keys = Keys.of(trial.seed, batch.ids, trial.device)
+        goal, ask = task.goal(batch, trial.goal), threat.with_access("gradient")
+        problem = Problem(
+            victim,
+            space,
+            goal,
+            threat,
+            keys,
+            ledger=self._ledger,
+            early_stopping=trial.early_stopping,
+            minimum_norm=trial.minimum_norm,
+            width=trial.batch_size,
+            surrogates=tuple(
+                Problem(
+                    surrogate,
+                    task.space(surrogate, batch, threat),
+                    goal,
+                    ask,
+                    keys,
+                    ledger=self._ledger,
+                    early_stopping=False,
+                )
+                for surrogate in trial.surrogates
+            ),
+            half=trial.half,
+        )
+        with contextlib.suppress(QueryLimitReached):  # the budget of queries is the end of the attack, not its fault
+            trial.attack(problem)
+        audited = audit(space, problem.best.d, before, weights, weight_versions(victim))
+        self.trace.add_search(problem.best, audited.distance)
+        return problem, (audited.inputs, audited.distance)
+
+    def _judged(self, batch: Batch, inputs: Inputs, distance: Tensor, look_at_batching: bool = False) -> list[Row]:
+        scores = self._scores(inputs)
+        if look_at_batching:
+            # The first row is the most padded one of its batch, where rows differ in length.
+            with torch.no_grad():
+                self.trace.add_batch_gap(scores, 0, self._victim(alone(inputs, 0)))
+        self.trace.add_scores(scores)
+        judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)
-        if trial.threat is not None:
-            columns |= task.distances(distance, trial.threat)
-        for row, position in enumerate(batch.positions):
-            rows[position] = (
+        if self._trial.threat is not None:
+            columns |= self._task.distances(distance, self._trial.threat)
+        return [
+            Row(
                 batch.ids[row],
                 judged.values[row],
                 judged.weights[row],
@@ -97,40 +250,23 @@ def measure_static(task: StaticTask, victim: Victim, trial: Trial, ledger: Ledge
                 {name: column[row] for name, column in columns.items()},
                 alone(inputs.detach(), row),
             )
-    ordered = [rows[position] for position in sorted(rows)]
-    moves = trial.threat is not None and trial.attack is not None and trial.threat.radius > 0
-    return Measurement(
-        ids=tuple(row[0] for row in ordered),
-        values=tuple(row[1] for row in ordered),
-        weights=tuple(row[2] for row in ordered),
-        distances=tuple(row[3] for row in ordered),
-        columns={name: tuple(row[4][name] for row in ordered) for name in ordered[0][4]} if ordered else {},
-        findings=trace.findings(moves),
-        evidence=task.evidence([row[5] for row in ordered]) if moves else {},
-    )
+            for row in range(len(batch.ids))
+        ]
+
+    def _scores(self, inputs: Inputs) -> Scores:
+        width = self._trial.batch_size
+        with torch.no_grad():
+            if len(inputs) <= width:
+                return self._victim(inputs)
+            everyone = torch.arange(len(inputs), device=inputs.values.device)
+            parts = [self._victim(inputs.take(rows)) for rows in torch.split(everyone, width)]
+        masks = [part.mask for part in parts if part.mask is not None]
+        return Scores(torch.cat([part.values for part in parts]), torch.cat(masks) if masks else None)
 
 
-def _attack(
-    task: StaticTask, victim: Victim, batch: Batch, trial: Trial, ledger: Ledger, trace: Trace
-) -> tuple[Inputs, Tensor]:
-    assert trial.attack is not None
-    assert trial.threat is not None
-    space = task.space(victim, batch, trial.threat)
-    before, weights = space.inputs.clone(), weight_versions(victim)
-    problem = Problem(
-        victim,
-        space,
-        task.goal(batch, trial.goal),
-        trial.threat,
-        Keys.of(trial.seed, batch.ids, trial.device),
-        ledger=ledger,
-        early_stopping=trial.early_stopping,
-    )
-    with contextlib.suppress(QueryLimitReached):  # the budget of queries is the end of the attack, not its fault
-        trial.attack(problem)
-    audited = audit(space, problem.best.d, before, weights, weight_versions(victim))
-    trace.add_search(problem.best, audited.distance)
-    return audited.inputs, audited.distance
+def _with_curve(row: Row, values: Mapping[float, float]) -> Row:
+    named = {f"{BUDGET_PREFIX}{share:g}": value for share, value in values.items()}
+    return replace(row, columns={**row.columns, **named})
 
 
 def alone(inputs: Inputs, row: int) -> Inputs:

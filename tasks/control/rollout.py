@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from adversarial.answers import Context
 from adversarial.audit import audit
@@ -124,29 +125,54 @@ class _Attacker:
             return inputs
         rows, slots = open_rows.to(inputs.values.device), slots[open_rows]
         space = observations(inputs.take(rows), threat, self._scale)
+        radius = space.radius.to(torch.float64) + space.tolerance()
+        if self._trial.minimum_norm:
+            space = space.with_budget(torch.full_like(space.radius, torch.inf))
         before, weights = space.inputs.clone(), weight_versions(self._victim)
         on_device = slots.to(inputs.values.device)
+        goal, keys = Flip(own[rows]), self._keys.take(on_device).fold("step", step)
         problem = Problem(
             self._victim,
             space,
-            Flip(own[rows]),
+            goal,
             threat,
-            self._keys.take(on_device).fold("step", step),
+            keys,
             ledger=self._ledger,
             early_stopping=self._trial.early_stopping,
             context=Context(step, self._memory, on_device),
+            minimum_norm=self._trial.minimum_norm,
+            surrogates=tuple(
+                Problem(
+                    surrogate,
+                    space,
+                    goal,
+                    threat.with_access("gradient"),
+                    keys,
+                    ledger=self._ledger,
+                    early_stopping=False,
+                    context=Context(step, {}, on_device),
+                )
+                for surrogate in self._trial.surrogates
+            ),
+            half=self._trial.half,
         )
         with suppress(QueryLimitReached):  # the end of the attack on this step, not a fault of it
             self._trial.attack(problem)
         audited = audit(space, problem.best.d, before, weights, weight_versions(self._victim))
         self._trace.add_search(problem.best, audited.distance)
-        distance = audited.distance.detach().cpu()
+        disturbed, distance = audited.inputs.values.detach(), audited.distance.detach()
+        if self._trial.minimum_norm:
+            # What is further than the budget is not shown to the agent, and a failed search shows nothing.
+            shown = problem.best.success & (distance <= radius)
+            disturbed = torch.where(shown[:, None], disturbed, space.inputs.values)
+            distance = torch.where(shown, distance, 0.0)
+        distance = distance.cpu()
         self.distances[slots] = self.distances[slots].maximum(distance)
         self.attacked[slots] += distance > 0
         if bool((self.attacked > allowed).any()):
             most = int(self.attacked.max())
             raise AuditFailure(f"{threat} allows {allowed} attacked steps an episode, {most} were attacked")
-        return Inputs(inputs.values.index_copy(0, rows, audited.inputs.values.detach()))
+        return Inputs(inputs.values.index_copy(0, rows, disturbed))
 
 
 def _spread(values: Tensor, slots: Tensor, episodes: int) -> Tensor:
@@ -154,3 +180,35 @@ def _spread(values: Tensor, slots: Tensor, episodes: int) -> Tensor:
     everywhere = torch.zeros((episodes, *values.shape[1:]), dtype=values.dtype)
     everywhere[slots] = values.detach().cpu()
     return everywhere
+
+
+def joined(parts: Sequence[Rollout]) -> Rollout:
+    """The episodes of several rollouts side by side."""
+    steps = max(len(part.actions) for part in parts)
+    return Rollout(
+        returns=torch.cat([part.returns for part in parts]),
+        distances=torch.cat([part.distances for part in parts]),
+        attacked=torch.cat([part.attacked for part in parts]),
+        flipped=torch.cat([part.flipped for part in parts]),
+        observations=torch.cat([_longer(part.observations, steps) for part in parts], dim=1),
+        actions=torch.cat([_longer(part.actions, steps) for part in parts], dim=1),
+    )
+
+
+def worst_of(first: Rollout, second: Rollout) -> Rollout:
+    """Of each episode the run with the lower return; the second where both are equal."""
+    chosen, steps = second.returns <= first.returns, max(len(first.actions), len(second.actions))
+    longer = (_longer(second.observations, steps), _longer(first.observations, steps))
+    return Rollout(
+        returns=torch.where(chosen, second.returns, first.returns),
+        distances=torch.where(chosen, second.distances, first.distances),
+        attacked=torch.where(chosen, second.attacked, first.attacked),
+        flipped=torch.where(chosen, second.flipped, first.flipped),
+        observations=torch.where(chosen[:, None], *longer),
+        actions=torch.where(chosen, _longer(second.actions, steps), _longer(first.actions, steps)),
+    )
+
+
+def _longer(values: Tensor, steps: int) -> Tensor:
+    """Zeros after the end, along the first dimension."""
+    return functional.pad(values, (0, 0) * (values.ndim - 1) + (0, steps - len(values)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from adversarial.diagnostics import Trace
 from adversarial.ledger import Ledger
@@ -15,11 +15,12 @@ from adversarial.victims import ModuleVictim, Victim
 from tasks.architectures import build
 from tasks.cards import read_card
 from tasks.control.facts import RANDOM_RETURN, REFERENCE_RETURN, data_hash, episode_id, seeds
+from tasks.control.fitting import learned
 from tasks.control.model import ARCHITECTURES
 from tasks.control.recipes import RECIPES
-from tasks.control.rollout import Rollout, roll_out
+from tasks.control.rollout import joined, roll_out, worst_of
 from tasks.control.training import train_policy
-from tasks.protocol import Measurement, Metric, Trial
+from tasks.protocol import BUDGET_PREFIX, Measurement, Metric, Trial
 from tasks.recipes import Recipe
 from tasks.training import write_model
 
@@ -37,25 +38,40 @@ class CartPole:
             return ModuleVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
-        chosen = seeds(trial.split)[: trial.limit]
         trace = Trace()
-        batches = [
-            roll_out(victim, chosen[start : start + trial.batch_size], trial, ledger, trace)
-            for start in range(0, len(chosen), trial.batch_size)
-        ]
+        if trial.fit is not None:
+            trial = replace(trial, attack=learned(victim, trial, trial.fit, ledger))
+        chosen = seeds(trial.split)[: trial.limit]
+        curve: dict[str, tuple[float, ...]] = {}
+        worst = None
+        for share in trial.shares:
+            threat = trial.threat if share == 1 or trial.threat is None else trial.threat.scaled(share)
+            at_share = replace(trial, threat=threat)
+            rollout = joined(
+                [
+                    roll_out(victim, chosen[start : start + trial.batch_size], at_share, ledger, trace)
+                    for start in range(0, len(chosen), trial.batch_size)
+                ]
+            )
+            # What an attacker reaches with less, it reaches with more.
+            worst = rollout if worst is None else worst_of(worst, rollout)
+            curve[f"{BUDGET_PREFIX}{share:g}"] = _numbers(worst.returns)
+            if share == 1:
+                nominal = worst
         moves = trial.attack is not None and trial.threat is not None and trial.threat.radius > 0
-        returns = _numbers([batch.returns for batch in batches])
         return Measurement(
             ids=tuple(episode_id(seed) for seed in chosen),
-            values=returns,
-            weights=(1.0,) * len(returns),
-            distances=_numbers([batch.distances for batch in batches]),
+            values=_numbers(nominal.returns),
+            weights=(1.0,) * len(chosen),
+            distances=_numbers(nominal.distances),
             columns={
-                "attacked_steps": _numbers([batch.attacked for batch in batches]),
-                "flipped_steps": _numbers([batch.flipped for batch in batches]),
+                "attacked_steps": _numbers(nominal.attacked),
+                "flipped_steps": _numbers(nominal.flipped),
+                **(curve if trial.curve else {}),
             },
             findings=trace.findings(moves),
-            evidence=_evidence(batches) if moves else {},
+            # Replaying the actions proves the returns.
+            evidence={"observations": nominal.observations, "actions": nominal.actions} if moves else {},
         )
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
@@ -67,22 +83,8 @@ class CartPole:
         write_model(self, module, "tanh-policy", arguments, recipe, data_hash("train"), clean_loss, folder)
 
 
-def _numbers(parts: list[Tensor]) -> tuple[float, ...]:
-    return tuple(float(value) for part in parts for value in part.tolist())
-
-
-def _evidence(batches: list[Rollout]) -> dict[str, Tensor]:
-    """What the agents saw and did, all episodes side by side; replaying the actions proves the returns."""
-    steps = max(len(batch.actions) for batch in batches)
-    return {
-        "observations": torch.cat([_longer(batch.observations, steps) for batch in batches], dim=1),
-        "actions": torch.cat([_longer(batch.actions, steps) for batch in batches], dim=1),
-    }
-
-
-def _longer(values: Tensor, steps: int) -> Tensor:
-    """Zeros after the end, along the first dimension."""
-    return functional.pad(values, (0, 0) * (values.ndim - 1) + (0, steps - len(values)))
+def _numbers(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(value) for value in values.tolist())
 
 
 def make() -> CartPole:
