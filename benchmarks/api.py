@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from adversarial.errors import NotApplicable
 from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.registry import resolve
@@ -20,6 +21,9 @@ from leaderboard.statistics import Interval, wilson
 from tasks.arrays import ArrayTask
 from tasks.protocol import Measurement, Trial
 from tasks.static import measure_static
+
+
+QUEUE: Final = 8  # batches loaded together, so that waiting rows take the places of those that are done
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +67,29 @@ def attack(
     targets: Tensor | None = None,
     mask: Tensor | None = None,
     scale: Tensor | None = None,
+    fit: tuple[Tensor, Tensor] | None = None,
+    surrogates: Sequence[nn.Module | Victim] = (),
     seed: int = 0,
     batch_size: int = 64,
+    early_stopping: bool = True,
+    half: bool = False,
     **params: Any,
 ) -> AttackResult:
     """Attacks a classifier: `attack(model, images, labels, "pgd", "pixels-linf:0.1", steps=40)`.
 
     model: a module from inputs to logits [batch, classes], or any Victim; set to evaluation mode, weights frozen.
     inputs: float [examples, ...]; labels: int64 [examples]. targets: wanted classes instead of any wrong one. mask:
-    bool [examples, positions], True where a position is real. scale: of observations. params: of the attack.
+    bool [examples, positions], True where a position is real. scale: of observations. fit: inputs and labels that a
+    fitted attack (universal) learns on. surrogates: the models that transfer makes its examples on. batch_size: rows
+    in one pass. half: search in bfloat16, confirm in float32. params: of the attack. An attack that looks for the
+    nearest success may be given a budget of inf; with a finite one, successes beyond it do not count.
     Raises UnknownName, InvalidThreat, DataError, NotApplicable, and AuditFailure if the attack cheats.
     """
-    entry = catalog().attack(attack)
-    parsed = Threat.parse(threat)
-    if entry.access == "none":
-        parsed = parsed.with_access("none")
-    task, ledger = ArrayTask(Inputs(inputs, mask), labels, targets, scale), Ledger()
-    function = partial(resolve(entry.code), **{**entry.defaults, **params})
-    measured = measure_static(task, _victim(model), Trial(parsed, function, seed=seed, batch_size=batch_size), ledger)
+    found = Inputs(inputs, mask)
+    task = ArrayTask(found, labels, targets, scale, None if fit is None else (Inputs(fit[0]), fit[1]))
+    trial, ledger = _trial(attack, threat, params, surrogates, seed, batch_size), Ledger()
+    trial = replace(trial, early_stopping=early_stopping, half=half)
+    measured = measure_static(task, _victim(model), trial, ledger)
     decisions = torch.tensor(measured.columns["decision"], dtype=torch.int64)
     success = decisions != labels.cpu() if targets is None else decisions == targets.cpu()
     return AttackResult(
@@ -109,17 +118,13 @@ def evaluate(
     Arguments and errors as for attack. Robust accuracy is the worst case per example over the attacks and the clean
     pass.
     """
-    registry, victim = catalog(), _victim(model)
+    victim = _victim(model)
     task = ArrayTask(Inputs(inputs, mask), labels, scale=scale)
     clean = measure_static(task, victim, Trial(None, None, batch_size=batch_size), Ledger())
     worst, each = torch.tensor(clean.values), {}
     diagnostics = {"none": _texts(clean)}
     for name in attacks:
-        entry = registry.attack(name)
-        parsed = Threat.parse(threat)
-        parsed = parsed.with_access("none") if entry.access == "none" else parsed
-        function = partial(resolve(entry.code), **entry.defaults)
-        measured = measure_static(task, victim, Trial(parsed, function, seed=seed, batch_size=batch_size), Ledger())
+        measured = measure_static(task, victim, _trial(name, threat, {}, (), seed, batch_size), Ledger())
         each[name] = measured.metric()
         diagnostics[name] = _texts(measured)
         worst = torch.minimum(worst, torch.tensor(measured.values))
@@ -131,6 +136,32 @@ def evaluate(
         robust_interval=wilson(int(worst.sum()), count),
         attacks=each,
         diagnostics={name: texts for name, texts in diagnostics.items() if texts},
+    )
+
+
+def _trial(
+    attack: str,
+    threat: str,
+    params: Mapping[str, Any],
+    surrogates: Sequence[nn.Module | Victim],
+    seed: int,
+    batch_size: int,
+) -> Trial:
+    entry, parsed = catalog().attack(attack), Threat.parse(threat)
+    if entry.access in ("none", "surrogate"):
+        parsed = parsed.with_access("none" if entry.access == "none" else "surrogate")
+    if (reason := entry.reason_against(parsed.surface)) is not None:
+        raise NotApplicable(f"{attack} on {parsed.surface}: {reason}")
+    function = partial(resolve(entry.code), **{**entry.defaults, **params})
+    return Trial(
+        threat=parsed,
+        attack=None if entry.stage == "fit" else function,
+        fit=function if entry.stage == "fit" else None,
+        seed=seed,
+        batch_size=batch_size,
+        queue=QUEUE,
+        minimum_norm=entry.minimum_norm,
+        surrogates=tuple(_victim(surrogate) for surrogate in surrogates),
     )
 
 

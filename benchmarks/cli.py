@@ -82,6 +82,13 @@ def cell_options(command: F) -> F:
         click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out."),
         click.option("--seed", type=int, default=0, show_default=True, help="Added to the suite's own seeds."),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="In which attacks search; float32 confirms every success.",
+        ),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads a worker."),
     )
 
@@ -91,7 +98,7 @@ def cell_options(command: F) -> F:
 
         names = ("tasks", "models", "attacks", "defenses")
         values["filters"] = Filters(**{name: tuple(values.pop(name)) for name in names})
-        settings = ("limit", "seed", "device", "threads")
+        settings = ("limit", "seed", "device", "threads", "dtype")
         values["settings"] = Settings(**{name: values.pop(name) for name in settings})
         return command(**values)
 

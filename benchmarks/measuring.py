@@ -11,6 +11,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from adversarial.errors import DeadlineReached, NotApplicable, RobustArenaError
 from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
@@ -80,22 +82,32 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
 
     from adversarial.ledger import Ledger
     from adversarial.threats import Threat
-    from tasks.protocol import Trial
+    from tasks.protocol import GoalName, Trial
 
     cell = planned.cell
     torch.set_num_threads(cell.threads)
     _load_plugins(planned.plugins)
     task, victim = _loaded(planned.task_code, planned.model_folder, cell.device)
     clean = cell.attack == NONE and cell.threat == NONE
+    function = partial(resolve(planned.attack_code), **cell.params)
+    fitted = planned.stage == "fit"
     trial = Trial(
         threat=None if clean else Threat.parse(cell.threat),
-        attack=None if clean else partial(resolve(planned.attack_code), **cell.params),
-        goal="worst" if cell.goal == "worst" else "flip",
+        attack=None if clean or fitted else function,
+        fit=function if fitted else None,
+        goal=msgspec.convert(cell.goal, GoalName),
         seed=cell.seed,
         split=cell.split,
         limit=cell.limit,
         batch_size=cell.batch_size,
         device=torch.device(cell.device),
+        queue=planned.queue,
+        curve=planned.curve,
+        minimum_norm=planned.minimum_norm,
+        surrogates=tuple(
+            task.load_victim(Path(folder), torch.device(cell.device)) for folder in planned.surrogate_folders
+        ),
+        half=cell.dtype == "bfloat16",
     )
     ledger = Ledger(deadline=start + planned.timeout_seconds)
     measurement = task.measure(victim, trial, ledger)

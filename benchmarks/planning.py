@@ -5,16 +5,18 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from adversarial.errors import UnknownName
-from adversarial.registry import Registry, TaskEntry
+from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
 from benchmarks.suites import NONE, Suite, TrialSpec
-from leaderboard.results import Cell, Plan
+from leaderboard.results import Cell, Plan, Scalar
+from tasks import FIT_SPLIT
 from tasks.cards import model_hash, read_card
 
 
@@ -38,12 +40,14 @@ class Settings:
         parts += [] if self.seed == 0 else [f"seed{self.seed}"]
         parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
         parts += [] if self.threads == 1 else [f"threads{self.threads}"]
+        parts += [] if self.dtype == "float32" else [self.dtype]
         return "".join("-" + part for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs."""
+    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. The rest is as in an
+    attack's entry and in a trial's specification."""
 
     cell: Cell
     task_code: str
@@ -53,6 +57,11 @@ class PlannedCell:
     reason: str = ""
     plugins: tuple[str, ...] = ()
     id: str = ""
+    stage: str = "test"
+    minimum_norm: bool = False
+    curve: tuple[float, ...] = ()
+    queue: int = 1
+    surrogate_folders: tuple[str, ...] = ()
 
     @property
     def group(self) -> tuple[str, str]:
@@ -62,12 +71,13 @@ class PlannedCell:
     @property
     def effort(self) -> float:
         """A rough number of passes a row: what orders cells cheapest first, and what is left to do."""
-        params = self.cell.params
-        steps = params.get("steps", 1) if self.cell.attack != NONE else 0
-        restarts = params.get("restarts", 1)
-        assert isinstance(steps, int)
-        assert isinstance(restarts, int)
-        return 1.0 + 3.0 * steps * restarts
+        if self.cell.attack == NONE:
+            return 1.0
+        repeats = math.prod(n for name in _REPEATS if isinstance(n := self.cell.params.get(name, 1), int) and n > 0)
+        return 1.0 + 3.0 * repeats * (1 if self.minimum_norm else 1 + len(self.curve))
+
+
+_REPEATS: Final = ("steps", "restarts", "binary_steps", "targets", "beam", "epochs")  # parameters that multiply passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,11 @@ def _planned(
     reason = None
     if trial.threat != NONE:
         reason = attack.reason_against(Threat.parse(trial.threat).surface)
+    surrogates = {}
+    if attack.access == "surrogate" and reason is None:
+        # A model is never its own surrogate: that would be a white-box attack by another name.
+        surrogates = {other: Path(task.folder) / other for other in task.models if other != model}
+        reason = None if surrogates else "transfer needs another reference model of the task"
     cell = Cell(
         task=task.name,
         data_hash=facts.data_hash("test"),
@@ -164,6 +179,7 @@ def _planned(
         threads=settings.threads,
         plugins=dict(registry.plugins),
         versions=_versions(task.libraries),
+        options=_options(trial, attack, surrogates) if reason is None else {},
     )
     return PlannedCell(
         cell=cell,
@@ -174,7 +190,27 @@ def _planned(
         reason=reason or "",
         plugins=tuple(str(path) for path in plugin_files),
         id=cell.id,
+        stage=attack.stage,
+        minimum_norm=attack.minimum_norm,
+        curve=trial.curve,
+        queue=trial.queue,
+        surrogate_folders=tuple(str(other) for other in surrogates.values()),
     )
+
+
+def _options(trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Path]) -> dict[str, Scalar]:
+    options: dict[str, Scalar] = {}
+    if trial.curve:
+        options["curve"] = " ".join(f"{share:g}" for share in trial.curve)
+    if trial.queue != 1:
+        options["queue"] = trial.queue
+    if attack.minimum_norm:
+        options["minimum_norm"] = True
+    if attack.stage == "fit":
+        options["fit_split"] = FIT_SPLIT
+    if surrogates:
+        options["surrogates"] = " ".join(f"{name}={model_hash(folder)}" for name, folder in surrogates.items())
+    return options
 
 
 def _versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -19,7 +19,9 @@ class TrialSpec:
     """One trial as data.
 
     task, attack: registered names. threat: a threat's string, or `none` for the clean pass. params: what differs from
-    the attack's own defaults. goal: `flip` or `worst`. batch_size: rows at once; it is part of a cell's identity.
+    the attack's own defaults. goal: `flip`, `worst` or `target`. batch_size: rows at once; it is part of a cell's
+    identity. queue: batches that are loaded together, so that waiting rows take the places of those that are done.
+    curve: further budgets, as shares of the threat's own.
     """
 
     task: str
@@ -29,6 +31,8 @@ class TrialSpec:
     goal: str = "flip"
     batch_size: int = 64
     seed: int = 0
+    queue: int = 1
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

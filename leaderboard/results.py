@@ -110,8 +110,12 @@ class Diagnostic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str
 
 
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that may change a cell's numbers. Its canonical JSON is hashed into the cell's id."""
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything that may change a cell's numbers. Its canonical JSON is hashed into the cell's id.
+
+    options: how the trial runs beyond the attack's own parameters, where it differs from the plain run: further
+    budgets, batches loaded together, an unbounded search, what it is fitted on, which surrogates with which hash.
+    """
 
     task: str
     data_hash: str
@@ -131,6 +135,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int
     plugins: dict[str, str]
     versions: dict[str, str]
+    options: dict[str, Scalar] = {}
 
     @property
     def id(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from adversarial.registry import TaskEntry
 
 
 _HERE = Path(__file__).parent
 _MODELS = ("undefended", "noise-augmentation", "adversarial-training")
+
+FIT_SPLIT: Final = "validation"  # what attacks of the stage `fit` learn on; they are measured elsewhere
 
 ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(

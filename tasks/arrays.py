@@ -16,7 +16,8 @@ from adversarial.spaces import Space, embeddings, observations, pixels, waveform
 from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.protocol import FIT_SPLIT, GoalName, Metric
+from tasks import FIT_SPLIT
+from tasks.protocol import GoalName, Metric
 from tasks.static import Batch, Outcomes
 
 

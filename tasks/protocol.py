@@ -25,8 +25,6 @@ CPU: Final = torch.device("cpu")
 
 GoalName = Literal["flip", "worst", "target"]
 
-FIT_SPLIT: Final = "validation"  # what attacks of the stage `fit` learn on; they are measured elsewhere
-
 
 Attack = Callable[[Problem], None]
 Fit = Callable[[Callable[[], Iterator[Problem]]], Attack]  # from the fit split's problems, anew at each call

@@ -21,7 +21,8 @@ from adversarial.problem import Problem
 from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, weight_versions
-from tasks.protocol import BUDGET_PREFIX, FIT_SPLIT, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
+from tasks import FIT_SPLIT
+from tasks.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
 
 
 @dataclass(frozen=True, slots=True)

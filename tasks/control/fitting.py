@@ -17,9 +17,10 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.victims import Victim
+from tasks import FIT_SPLIT
 from tasks.control.facts import SCALE, episode_id, seeds
 from tasks.control.rollout import roll_out
-from tasks.protocol import FIT_SPLIT, Attack, Fit, Trial
+from tasks.protocol import Attack, Fit, Trial
 
 
 SAMPLES: Final = 1000  # observations to learn on, spread evenly over all steps of all episodes
@@ -43,7 +44,8 @@ def learned(victim: Victim, trial: Trial, fit: Fit, ledger: Ledger) -> Attack:
     ids = [f"{episode_id(chosen[episode])}-{step}" for step, episode in rows]
 
     def problems() -> Iterator[Problem]:
-        for part in torch.arange(len(rows)).split(BATCH):
+        for start in range(0, len(rows), BATCH):
+            part = torch.arange(start, min(start + BATCH, len(rows)))
             space = observations(
                 Inputs(values[part].to(trial.device)), threat, torch.tensor(SCALE, device=trial.device)
             )
