@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from leaderboard.diagnostics import verdict_of
 from leaderboard.measurements import figure, measure, total
 from leaderboard.results import JournalEntry, Plan, Result, ResultError, without_access
-from leaderboard.rows import Board, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
+from leaderboard.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scores import TaskScore, ThreatScore, score
 from leaderboard.statistics import (
     Interval,
     RankInterval,
     Sample,
     mean_interval,
+    quality_interval,
     rank_intervals,
     ratio_interval,
 )
@@ -109,6 +110,9 @@ def _threat_row(
         retention_interval=interval,
         problems=threat.problems,
         attacks=measure(threat.results, threat.absent, threat.counted, journal),
+        curve=tuple(
+            CurvePoint(share, point.sample.quality, quality_interval(point.sample)) for share, point in threat.curve
+        ),
     )
 
 

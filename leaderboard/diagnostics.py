@@ -14,6 +14,7 @@ from leaderboard.statistics import difference, sample
 Verdict = Literal["reliable", "suspect", "invalid"]
 
 WEAKER_THAN_NOISE: Final = "gradient-weaker-than-noise"
+STRONGER_THAN_WHITE_BOX: Final = "transfer-beats-white-box"
 # Quality by which a gradient attack may trail noise before it counts as broken and not as unlucky.
 NOISE_MARGIN: Final = 0.02
 
@@ -43,7 +44,7 @@ def find(results: Sequence[Result]) -> tuple[Finding, ...]:
         for result in results
         for diagnostic in result.diagnostics
     ]
-    found = [*own, *_weaker_than_noise(results)]
+    found = [*own, *_weaker_than_noise(results), *_weaker_than_transfer(results)]
     return tuple(sorted(set(found), key=msgspec.structs.astuple))
 
 
@@ -54,7 +55,14 @@ def is_noise(attack: str) -> bool:
 
 def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
     noises = [one for one in results if is_noise(one.cell.attack) and access_of(one.cell.threat) == "none"]
-    attacks = [one for one in results if access_of(one.cell.threat) == "gradient"]
+    # One perturbation for everybody, and one that wants a certain answer, may well do less harm than noise.
+    attacks = [
+        one
+        for one in results
+        if access_of(one.cell.threat) == "gradient"
+        and one.cell.goal != "target"
+        and "fit_split" not in one.cell.options
+    ]
     found = []
     for attack in attacks:
         for noise in noises:
@@ -72,6 +80,31 @@ def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
                     f"{under_noise.quality:.3f}: the gradient is not followed, or it is masked"
                 )
                 found.append(_finding(attack, WEAKER_THAN_NOISE, "suspect", detail))
+    return found
+
+
+def _weaker_than_transfer(results: Sequence[Result]) -> list[Finding]:
+    """Examples made on other models that do more harm than every search on the model itself: its gradients lie."""
+    found = []
+    for transfer in results:
+        if access_of(transfer.cell.threat) != "surrogate" or transfer.metric is None or transfer.examples is None:
+            continue
+        searched = [
+            sample(one.cell.task, one.metric, one.examples)
+            for one in results
+            if one.metric is not None
+            and one.examples is not None
+            and access_of(one.cell.threat) == "gradient"
+            and without_access(one.cell.threat) == without_access(transfer.cell.threat)
+        ]
+        transferred = sample(transfer.cell.task, transfer.metric, transfer.examples)
+        strongest = min(searched, key=lambda one: one.quality, default=None)
+        if strongest is not None and difference([strongest], [transferred]).separable == 1:
+            detail = (
+                f"leaves a quality of {transferred.quality:.3f}, the strongest search on the model itself "
+                f"{strongest.quality:.3f}: its gradients are masked"
+            )
+            found.append(_finding(transfer, STRONGER_THAN_WHITE_BOX, "suspect", detail))
     return found
 
 

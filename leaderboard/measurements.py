@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from leaderboard.outcomes import Outcome, outcome
 from leaderboard.results import (
     GROUP_PREFIX,
+    NEAREST,
     Cell,
     Cost,
     JournalEntry,
@@ -35,7 +36,7 @@ def figure(found: Outcome) -> Figure:
         columns={
             name: float(found.columns[name].sum()) / weight
             for name in sorted(found.columns)
-            if not name.startswith(GROUP_PREFIX)
+            if not name.startswith(GROUP_PREFIX) and name != NEAREST
         },
     )
 
@@ -117,6 +118,7 @@ def _distinctions(cell: Cell, cells: Sequence[Cell]) -> list[str]:
     facts = [
         {
             **dict(sorted(other.params.items())),
+            **dict(sorted(other.options.items())),
             "access": access_of(other.threat),
             "limit": other.threat.partition("#")[2],
             "goal": other.goal,

@@ -16,6 +16,8 @@ import msgspec
 
 
 SCHEMA_VERSION = 1
+BUDGET_PREFIX = "budget_x"  # of columns with the values at a share of the budget: budget_x0.5
+NEAREST = "nearest"  # column of minimum-norm attacks: the distance of the nearest success, -1 where there is none
 GROUP_PREFIX = "group_"  # of columns that name a group of examples by a number; their mean says nothing
 
 Status = Literal["ok", "n/a", "failed", "timeout"]

@@ -22,6 +22,14 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: dict[str, float] = {}
 
 
+class CurvePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Robust quality at a share of a threat's budget: 0 is the clean pass, 1 the threat itself."""
+
+    share: float
+    quality: float
+    quality_interval: Interval
+
+
 class Spent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What measuring cost. seconds and peak_memory_bytes are None where the journal does not know."""
 
@@ -56,6 +64,7 @@ class ThreatRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_interval: Interval | None
     problems: tuple[str, ...]
     attacks: tuple[Measurement, ...]
+    curve: tuple[CurvePoint, ...] = ()
 
 
 class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from leaderboard.curves import budget_curve
 from leaderboard.diagnostics import Finding, Verdict, find, verdict_of
 from leaderboard.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 from leaderboard.results import (
@@ -43,7 +44,8 @@ class Absent(NamedTuple):
 class ThreatScore:
     """One entry under one threat, access stripped. counted: ids of the cells that went into the worst case.
 
-    problems: why the worst case is only a bound, or missing; empty where it is complete.
+    problems: why the worst case is only a bound, or missing; empty where it is complete. curve: the worst case at
+    shares of the budget, where cells recorded them.
     """
 
     threat: str
@@ -52,6 +54,7 @@ class ThreatScore:
     results: tuple[Result, ...]
     absent: tuple[Absent, ...]
     problems: tuple[str, ...]
+    curve: tuple[tuple[float, Outcome], ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -179,7 +182,8 @@ def _score_threat(
         problems.append("no attack of this threat applies")
     unique = tuple(sorted(set(problems)))
     ids = frozenset(cell_id for cell_id, _ in counted)
-    return ThreatScore(threat, robust, ids, tuple(ordered), tuple(sorted(absent)), unique)
+    curve = budget_curve(clean, dict(counted)) if clean is not None else ()
+    return ThreatScore(threat, robust, ids, tuple(ordered), tuple(sorted(absent)), unique, curve)
 
 
 def _clean_outcome(results: Sequence[Result]) -> Outcome | None:

@@ -144,6 +144,10 @@ def _add_threat(table: Table, columns: wording.ThreatColumns, rows: Sequence[Tas
         wording.percent(one.retention, bound=bool(one.problems)) if one is not None else wording.NOTHING
         for one in found
     ]
+    points = [{point.share: point for point in one.curve} if one is not None else {} for one in found]
+    for share in sorted({share for curve in points for share in curve} - {0.0, 1.0}):
+        at_share = [wording.quality(curve[share].quality) if share in curve else wording.NOTHING for curve in points]
+        table.add_row(name(f"  quality at {share:g} of the budget"), *at_share)
     edits = [one.robust.columns if one is not None and one.robust is not None else {} for one in found]
     for column in sorted({column for one in edits for column in one}):
         shown = [wording.metric(one[column]) if column in one else wording.NOTHING for one in edits]

@@ -1,0 +1,39 @@
+"""Budget curves: robust quality at shares of a threat's budget, from what its cells recorded in one run each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leaderboard.outcomes import Outcome, worst_case
+from leaderboard.results import BUDGET_PREFIX
+from leaderboard.statistics import Array, Sample
+
+
+def shares_of(outcome: Outcome) -> dict[float, str]:
+    """The budgets that a cell recorded, and their columns."""
+    return {float(name.removeprefix(BUDGET_PREFIX)): name for name in outcome.columns if name.startswith(BUDGET_PREFIX)}
+
+
+def budget_curve(clean: Outcome, attacks: Mapping[str, Outcome]) -> tuple[tuple[float, Outcome], ...]:
+    """The worst case per example at each recorded share, from 0, which is the clean pass; empty where none is.
+
+    A success at a smaller budget counts at a larger one. From a share of 1 on the attacks without a curve count, too:
+    so the point at 1 is the threat's robust quality.
+    """
+    recorded = sorted({share for one in attacks.values() for share in shares_of(one)} - {0.0})
+    if not recorded:
+        return ()
+    points = [(0.0, clean)]
+    for share in sorted({*recorded, 1.0}):
+        here = []
+        for one in attacks.values():
+            columns = shares_of(one)
+            here += [_with_values(one, one.columns[name]) for at, name in columns.items() if at <= share]
+            here += [one] if share >= 1 else []
+        points.append((share, worst_case(clean, here)))
+    return tuple(points)
+
+
+def _with_values(outcome: Outcome, values: Array) -> Outcome:
+    base = outcome.sample
+    return Outcome(Sample(base.task, base.metric, base.ids, values, base.weights), outcome.columns)
