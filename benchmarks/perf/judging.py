@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from adversarial.goals import Flip
-from adversarial.inputs import Inputs, Scores
-from adversarial.keys import Keys
-from adversarial.problem import Problem
-from adversarial.spaces import pixels
-from adversarial.threats import Threat
-from adversarial.victims import ModuleVictim
+from adversarial.ledger import Ledger
 from benchmarks.perf import models, peers
 from benchmarks.perf.data import DataMissing, pictures
 
@@ -61,29 +56,24 @@ def nearest(module: nn.Module, clean: Tensor, labels: Tensor, found: Tensor) -> 
     return {"success": float(success.double().mean()), "mean norm": float(lengths[success].mean())}
 
 
-class Recorder(ModuleVictim):
-    """A victim that notes how many rows each pass had and whether a gradient went back through it."""
+def passes_of(run: Callable[[], object]) -> list[tuple[int, bool]]:
+    """The passes that an attack asks its problems for, as their ledger notes them: rows, and whether a gradient went
+    back through them. The audit's passes are not among them."""
+    found: list[tuple[int, bool]] = []
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
-        self.passes: list[tuple[int, bool]] = []
+    def forward(ledger: Ledger, rows: int, queries: int | None = None) -> None:
+        found.append((rows, False))
+        original(ledger, rows, queries)
 
-    def __call__(self, inputs: Inputs) -> Scores:
-        self.passes.append((len(inputs), inputs.values.requires_grad))
-        return super().__call__(inputs)
+    def backward(ledger: Ledger, rows: int) -> None:
+        assert found[-1][0] == rows, "a backward of other rows than the forward before it"
+        found[-1] = (rows, True)
+        ledger.backwards += rows
 
-
-def passes_of(
-    attack: Callable[[Problem], None], module: nn.Module, images: Tensor, labels: Tensor, threat: str, size: int
-) -> list[tuple[int, bool]]:
-    """The passes that an attack asks its Problems for, in the batches and with the draws of `benchmarks.attack`."""
-    victim, parsed = Recorder(module), Threat.parse(threat)
-    for start in range(0, len(images), size):
-        rows = slice(start, min(start + size, len(images)))
-        ids = [str(row) for row in range(rows.start, rows.stop)]
-        space = pixels(Inputs(images[rows]), parsed)
-        attack(Problem(victim, space, Flip(labels[rows]), parsed, Keys.of(0, ids)))
-    return victim.passes
+    original = Ledger.forward
+    with mock.patch.object(Ledger, "forward", forward), mock.patch.object(Ledger, "backward", backward):
+        run()
+    return found
 
 
 def bare_loop(module: nn.Module, images: Tensor, labels: Tensor, passes: list[tuple[int, bool]]) -> None:

@@ -91,12 +91,12 @@ def pgd(
     steps: int,
     size: int,
 ) -> Tensor:
-    """PGD in linf from a random start."""
+    """PGD in linf from the images themselves: from random starts, each library's would be others."""
     if library_name == "foolbox":
-        attack = library("foolbox").attacks.LinfPGD(abs_stepsize=step, steps=steps, random_start=True)
+        attack = library("foolbox").attacks.LinfPGD(abs_stepsize=step, steps=steps, random_start=False)
         return in_batches(lambda x, y: from_foolbox(attack, module, x, y, budget), images, labels, size)
     if library_name == "torchattacks":
-        theirs = library("torchattacks").PGD(module, eps=budget, alpha=step, steps=steps, random_start=True)
+        theirs = library("torchattacks").PGD(module, eps=budget, alpha=step, steps=steps, random_start=False)
         return in_batches(lambda x, y: theirs(x, y), images, labels, size)
     found = library("art.attacks.evasion").ProjectedGradientDescent(
         classifier(module, tuple(images.shape[1:])),
@@ -104,7 +104,7 @@ def pgd(
         eps=budget,
         eps_step=step,
         max_iter=steps,
-        num_random_init=1,
+        num_random_init=0,
         batch_size=size,
         verbose=False,
     )

@@ -1,7 +1,7 @@
 """PGD and FGSM in linf against foolbox, torchattacks and ART, and against the bare passes. `make perf` runs this.
 
-Every library runs at the batch size that was fastest for it in a warm-up, with the same steps from a random start.
-Ours lets rows go once they are broken, which the peers do not; so there is a setting in which most rows survive.
+Every library runs at the batch size that was fastest for it in a warm-up, with the same steps from the images
+themselves, so that all follow the same path and the outcomes can be compared to the row. Ours lets rows go once they are broken, which the peers do not; so there is a setting in which most rows survive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Final
 import pytest
 from torch import Tensor, nn
 
-from adversarial.attacks.pgd import pgd
 from benchmarks import AttackResult, attack
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race
@@ -36,18 +35,17 @@ def compare_pgd(
 ) -> dict[str, float]:
     """Races PGD; the robust accuracies, ours among them."""
     step, threat = 2.5 / steps, f"pixels-linf:{budget!r}"
+    options: dict[str, Any] = {"steps": steps, "relative_step": step, "random_start": False}
 
     def ours(size: int) -> AttackResult:
-        return attack(module, images, labels, "pgd", threat, steps=steps, relative_step=step, batch_size=size)
+        return attack(module, images, labels, "pgd", threat, batch_size=size, **options)
 
     def theirs(name: str, size: int) -> Tensor:
         return peers.pgd(name, module, images, labels, budget=budget, step=budget * step, steps=steps, size=size)
 
     chosen = {OURS: fastest_size(ours, sizes)}
     chosen |= {name: fastest_size(partial(theirs, name), sizes) for name in peers.NAMES}
-    passes = judging.passes_of(
-        partial(pgd, steps=steps, relative_step=step), module, images, labels, threat, chosen[OURS]
-    )
+    passes = judging.passes_of(partial(ours, chosen[OURS]))
     others: dict[str, Any] = {name: partial(theirs, name, chosen[name]) for name in peers.NAMES}
     others[BARE] = partial(judging.bare_loop, module, images, labels, passes)
     found = race(benchmark, partial(ours, chosen[OURS]), others)

@@ -19,7 +19,7 @@ from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.perf import judging, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race
-from tasks.protocol import Measurement, Trial
+from tasks.protocol import GoalName, Measurement, Trial
 from tasks.speech.model import SpeechVictim
 from tasks.speech.task import MODELS, SpeechDigits
 from tasks.speech.transcripts import ALPHABET, BLANK, decode, word_errors
@@ -87,13 +87,10 @@ def test_pgd_speech(benchmark: Any, budget: float, first_error: bool) -> None:
     threat = Threat("waveform", "linf", budget)
     bound = partial(pgd, steps=STEPS, relative_step=2.5 / STEPS)
 
+    goal: GoalName = "flip" if first_error else "worst"
+
     def ours(size: int) -> Measurement:
-        goal = "flip" if first_error else "worst"
-        return task.measure(
-            victim,
-            Trial(threat, bound, goal=goal, limit=UTTERANCES, batch_size=size),
-            Ledger(),  # type: ignore[arg-type]
-        )
+        return task.measure(victim, Trial(threat, bound, goal=goal, limit=UTTERANCES, batch_size=size), Ledger())
 
     chosen = fastest_size(ours, (4, 8, 16, 32))
     found = race(benchmark, partial(ours, chosen), {PEER: partial(theirs, attacker, data, budget, first_error)})
