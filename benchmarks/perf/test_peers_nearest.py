@@ -81,7 +81,12 @@ def test_carlini_wagner(benchmark: Any) -> None:
     module, images, labels = digits("mnist-undefended", COUNT)
     binary_steps, steps, rate, initial = 5, 100, 0.1, 1.0
     run = partial(attack, module, images, labels, "cw", "pixels-l2:inf@gradient")
-    settings = {"binary_steps": binary_steps, "steps": steps, "learning_rate": rate, "initial_const": initial}
+    settings: dict[str, Any] = {
+        "binary_steps": binary_steps,
+        "steps": steps,
+        "learning_rate": rate,
+        "initial_const": initial,
+    }
     facts = compare(
         benchmark,
         lambda size: run(batch_size=size, confidence=0.0, **settings),

@@ -1,7 +1,8 @@
 """PGD and FGSM in linf against foolbox, torchattacks and ART, and against the bare passes. `make perf` runs this.
 
 Every library runs at the batch size that was fastest for it in a warm-up, with the same steps from the images
-themselves, so that all follow the same path and the outcomes can be compared to the row. Ours lets rows go once they are broken, which the peers do not; so there is a setting in which most rows survive.
+themselves, so that all follow the same path and outcomes compare to the row. Ours lets rows go once they are broken,
+which the peers do not; so there is a setting in which most rows survive.
 """
 
 from __future__ import annotations
