@@ -80,6 +80,11 @@ class Problem:
         return self._best
 
     @property
+    def rows(self) -> Tensor:
+        """int64 [batch]: which rows of the whole batch this view holds."""
+        return self._rows
+
+    @property
     def found(self) -> Tensor:
         """bool [batch]: rows of this view with a success so far."""
         return self._best.success[self._rows]

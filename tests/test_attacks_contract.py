@@ -160,7 +160,7 @@ def test_another_seed_gives_other_bytes_where_there_is_chance(entry: AttackEntry
     other, _ = problem(surface, threat_of(entry, surface), seed=1)
     function(entry)(one)
     function(entry)(other)
-    assert torch.equal(one.best.d, other.best.d) == (entry.name not in ("noise", "pgd"))
+    assert torch.equal(one.best.d, other.best.d) != entry.name.startswith(("noise", "pgd", "apgd"))
 
 
 @pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
@@ -245,7 +245,8 @@ def test_registered_defaults_are_the_functions_own(entry: AttackEntry) -> None:
     parameters = inspect.signature(resolve(entry.code)).parameters
     options = {key: p.default for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     assert set(entry.defaults) == set(options)
-    if entry.name != "hotflip":  # one function under two names
+    named_first = next(one for one in ENTRIES if one.code == entry.code)  # a function may have several names
+    if named_first is entry and entry.name != "hotflip":
         assert dict(entry.defaults) == options
 
 

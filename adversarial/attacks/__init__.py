@@ -13,6 +13,13 @@ _WORDS = frozenset(WORD_SURFACES)
 _NO_STEP = dict.fromkeys(WORD_SURFACES, "words cannot be stepped along a gradient: hotflip is this attack on words")
 _NO_CANDIDATES = dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidates, and this surface has no words")
 
+# A transcript is a sequence, not one decision among classes.
+_CLASSES = _CONTINUOUS - {"waveform"}
+_NO_CLASSES = {**_NO_STEP, "waveform": "needs the scores of one class decision, and a transcript has none"}
+
+_PGD = {"steps": 40, "relative_step": None, "random_start": True, "restarts": 1, "loss": "ce", "momentum": 0.0}
+_APGD = {"steps": 100, "restarts": 1, "loss": "ce", "targets": 0}
+
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         name="none",
@@ -49,14 +56,57 @@ ENTRIES: tuple[AttackEntry, ...] = (
         access="gradient",
         surfaces=_CONTINUOUS,
         excluded=_NO_STEP,
-        defaults={
-            "steps": 40,
-            "relative_step": None,
-            "random_start": True,
-            "restarts": 1,
-            "loss": "ce",
-            "momentum": 0.0,
-        },
+        defaults=_PGD,
+    ),
+    AttackEntry(
+        name="bim",
+        code="adversarial.attacks.pgd:pgd",
+        summary="the basic iterative method (I-FGSM): gradient steps from the clean input",
+        paper="https://arxiv.org/abs/1607.02533",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        excluded=_NO_STEP,
+        defaults={**_PGD, "steps": 10, "random_start": False},
+    ),
+    AttackEntry(
+        name="mi-fgsm",
+        code="adversarial.attacks.pgd:pgd",
+        summary="the momentum iterative method: gradient steps along a gathered direction",
+        paper="https://arxiv.org/abs/1710.06081",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        excluded=_NO_STEP,
+        defaults={**_PGD, "steps": 10, "random_start": False, "momentum": 1.0},
+    ),
+    AttackEntry(
+        name="apgd-ce",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD: the step size of each row adapts itself",
+        paper="https://arxiv.org/abs/2003.01690",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        excluded=_NO_STEP,
+        defaults=_APGD,
+    ),
+    AttackEntry(
+        name="apgd-dlr",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD on the difference of logits ratio, blind to the scale of the logits",
+        paper="https://arxiv.org/abs/2003.01690",
+        access="gradient",
+        surfaces=_CLASSES,
+        excluded=_NO_CLASSES,
+        defaults={**_APGD, "loss": "dlr"},
+    ),
+    AttackEntry(
+        name="apgd-t",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD towards each of the likeliest wrong classes",
+        paper="https://arxiv.org/abs/2003.01690",
+        access="gradient",
+        surfaces=_CLASSES,
+        excluded=_NO_CLASSES,
+        defaults={**_APGD, "loss": "dlr", "targets": 9},
     ),
     AttackEntry(
         name="hotflip",

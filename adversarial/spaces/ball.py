@@ -108,7 +108,11 @@ class Ball:
         still = ((inputs.values == values) | live).flatten(1).all(1)
         return still & (inputs.mask == mask).flatten(1).all(1)
 
-    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
+    @property
+    def sparse(self) -> bool:
+        return hasattr(self.geometry, "sparse_step")
+
+    def steepest(self, gradient: Tensor, at: Tensor | None = None, spread: Tensor | None = None) -> Tensor:
         live = self._live()
         gradient = gradient if live is None else gradient * live
         if at is not None and self._room is not None and self.geometry.coupled:
@@ -116,15 +120,35 @@ class Ball:
             gradient = gradient * ~(((at <= low) & (gradient < 0)) | ((at >= high) & (gradient > 0)))
         # In scaled coordinates u = d / scale the gradient is g * scale, and the step goes back by * scale.
         scaled = gradient if self.scale is None else gradient * self.scale
-        step = self.geometry.steepest(scaled.flatten(1)).reshape(gradient.shape)
+        rows = scaled.flatten(1)
+        if spread is not None and self.sparse:
+            step = self.geometry.sparse_step(rows, spread).reshape(gradient.shape)
+        else:
+            step = self.geometry.steepest(rows).reshape(gradient.shape)
         step = step if self.scale is None else step * self.scale
         if not self.relative or self._own is None:
             return step
         return step * self._own.reshape(-1, *[1] * (gradient.ndim - 1))
 
     def step(self, d: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+        if self.sparse and self._room is not None:
+            return self.project(d + self._fill(d, gradient, length, self._room))
         lengths = length.reshape(-1, *[1] * (d.ndim - 1))
         return self.project(d + lengths * self.steepest(gradient, d))
+
+    def _fill(self, d: Tensor, gradient: Tensor, length: Tensor, room: tuple[Tensor, Tensor]) -> Tensor:
+        """The steepest step inside the input range where the steepest single feature has not room for all of it: the
+        features in the order of their gain, each as far as its wall, until the length is used up."""
+        live = self._live()
+        slope = self._rows(gradient if live is None else gradient * live)
+        if self.scale is not None:
+            slope = slope * self._rows(self.scale.expand_as(gradient).square())
+        free = self._rows(torch.where(gradient > 0, room[1] - d, d - room[0])).clamp(min=0)
+        order = slope.abs().argsort(dim=1, descending=True, stable=True)
+        free = torch.where(slope == 0, 0.0, free).gather(1, order)
+        before = free.cumsum(1) - free
+        moved = torch.minimum(free, (length[:, None] - before).clamp(min=0))
+        return self._shaped(torch.zeros_like(moved).scatter(1, order, moved) * slope.sign())
 
     def norm(self, d: Tensor) -> Tensor:
         length = self.geometry.measure(self._rows(d))

@@ -59,11 +59,16 @@ class Space(Protocol):
 class ContinuousSpace(Space, Protocol):
     """A space in which d can be stepped along a gradient."""
 
-    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
+    @property
+    def sparse(self) -> bool:
+        """Whether the steepest step changes a single feature, as in L1."""
+
+    def steepest(self, gradient: Tensor, at: Tensor | None = None, spread: Tensor | None = None) -> Tensor:
         """The step of unit norm that raises the loss most, shaped like d; zero where the gradient is.
 
         at: the perturbation that the step starts from; features that would only be pushed into a wall of the input
-        range then leave their share of the step to the others.
+        range then leave their share of the step to the others. spread: int64 [batch], where the space is sparse, over
+        how many features a step is spread instead of one.
         """
 
     def step(self, d: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
