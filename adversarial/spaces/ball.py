@@ -11,6 +11,7 @@ from torch import Tensor
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.spaces.norms import Geometry, check_distribution
+from adversarial.spaces.sparse import L1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ class Ball:
         features = self.inputs.values[0].numel()
         live = self._live()
         unit = self.geometry.sample(keys, features, distribution, None if live is None else live.flatten(1))
-        length = torch.where(torch.isinf(self._limit()), 1.0, self._limit())
+        # A count, and an open budget, say nothing about the size of a feature's change.
+        open_size = torch.isinf(self._limit()) | (not self.geometry.convex)
+        length = torch.where(open_size, 1.0, self._limit())
         return self.project(self._shaped(unit * length[:, None]))
 
     def project(self, d: Tensor) -> Tensor:
@@ -110,7 +113,11 @@ class Ball:
 
     @property
     def sparse(self) -> bool:
-        return hasattr(self.geometry, "sparse_step")
+        return isinstance(self.geometry, L1)
+
+    @property
+    def convex(self) -> bool:
+        return self.geometry.convex
 
     def steepest(self, gradient: Tensor, at: Tensor | None = None, spread: Tensor | None = None) -> Tensor:
         live = self._live()
@@ -121,7 +128,7 @@ class Ball:
         # In scaled coordinates u = d / scale the gradient is g * scale, and the step goes back by * scale.
         scaled = gradient if self.scale is None else gradient * self.scale
         rows = scaled.flatten(1)
-        if spread is not None and self.sparse:
+        if spread is not None and isinstance(self.geometry, L1):
             step = self.geometry.sparse_step(rows, spread).reshape(gradient.shape)
         else:
             step = self.geometry.steepest(rows).reshape(gradient.shape)

@@ -25,6 +25,8 @@ def continuous(space: Space) -> ContinuousSpace:
 def bounded(space: Space) -> ContinuousSpace:
     """The space itself; raises NotApplicable where it has no steepest step or, in some row, no budget to share out."""
     found = continuous(space)
+    if not found.convex:
+        raise NotApplicable("a count of features bounds no step along a gradient; jsma searches it")
     if bool(torch.isinf(found.radius).any()):
         raise NotApplicable("this attack's steps are shares of the budget, so the budget must be finite")
     return found

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from adversarial.errors import InvalidOption, InvalidThreat
 from adversarial.keys import Keys
+from adversarial.spaces.sparse import L0, L1
 
 
 DISTRIBUTIONS: Final = ("uniform", "gaussian", "sign")
 
 
 class Geometry(Protocol):
-    """One norm's ball. coupled: whether features share the budget, so that one at a wall leaves room to others."""
+    """One norm's ball. coupled: whether features share the budget, so that one at a wall leaves room to others.
+    convex: whether a budget bounds the size of a step; for L0 it does not."""
 
     coupled: bool
+    convex: bool
 
     def measure(self, d: Tensor) -> Tensor:
         """The norm of each row, [batch], in the dtype of d."""
@@ -43,6 +46,7 @@ class Linf:
     """The largest absolute entry."""
 
     coupled = False
+    convex = True
 
     def measure(self, d: Tensor) -> Tensor:
         return d.abs().amax(1)
@@ -71,6 +75,7 @@ class L2:
     """The Euclidean length."""
 
     coupled = True
+    convex = True
 
     def measure(self, d: Tensor) -> Tensor:
         return _length_of(d)
@@ -124,7 +129,7 @@ class L2:
 def _length_of(d: Tensor) -> Tensor:
     # Summed in float64: over the samples of an utterance, float32 is off by more than the audit allows, and its last
     # bit depends on how much padding a row has.
-    length: Tensor = torch.linalg.vector_norm(d, dim=1, dtype=torch.float64)
+    length: Tensor = torch.linalg.vector_norm(d.to(torch.float64), dim=1)
     return length.to(d.dtype)
 
 
@@ -134,7 +139,7 @@ def _length(d: Tensor) -> Tensor:
     return torch.where(length > 0, length, 1.0)
 
 
-_GEOMETRIES: Final[dict[str, Geometry]] = {"linf": Linf(), "l2": L2(), "snr": L2()}
+_GEOMETRIES: Final[dict[str, Geometry]] = {"linf": Linf(), "l2": L2(), "snr": L2(), "l1": L1(), "l0": L0()}
 
 
 def geometry(norm: str) -> Geometry:

@@ -63,6 +63,10 @@ class ContinuousSpace(Space, Protocol):
     def sparse(self) -> bool:
         """Whether the steepest step changes a single feature, as in L1."""
 
+    @property
+    def convex(self) -> bool:
+        """Whether the budget bounds the size of a step; a count of features does not."""
+
     def steepest(self, gradient: Tensor, at: Tensor | None = None, spread: Tensor | None = None) -> Tensor:
         """The step of unit norm that raises the loss most, shaped like d; zero where the gradient is.
 

@@ -13,6 +13,7 @@ from adversarial.threats import Surface, Threat
 
 
 SAMPLE_STEP = 1.0 / 32768.0  # of 16-bit audio
+NOMINAL = 3.0  # scales, which are standard deviations, that an observation without a range of its own lies within
 
 
 def pixels(inputs: Inputs, threat: Threat) -> Ball:
@@ -44,6 +45,8 @@ def waveform(inputs: Inputs, threat: Threat) -> Ball:
 def embeddings(inputs: Inputs, threat: Threat) -> Ball:
     """Word vectors, float [batch, words, width] with a mask of real words. The norm is over a whole sentence."""
     _expect(threat, "embeddings")
+    if threat.norm == "l0":
+        raise InvalidThreat(f"{threat} has no limit at all: word vectors have no range; use linf, l2 or l1")
     return Ball(inputs, _radius(inputs, threat), geometry(threat.norm))
 
 
@@ -53,11 +56,15 @@ def observations(
     """What an agent sees, float [batch, dimensions].
 
     scale: float [dimensions], positive and finite, fixed by the environment and never by the agent; budgets are
-    multiples of it. low, high: the range of real observations where it is finite.
+    multiples of it. low, high: the range of real observations where it is finite; under l0, which bounds no size, it
+    is NOMINAL scales around zero where it is open.
     """
     _expect(threat, "observations")
     if not bool((torch.isfinite(scale) & (scale > 0)).all()):
         raise InvalidThreat(f"observation scales must be positive and finite, got {scale.tolist()}")
+    if threat.norm == "l0":
+        low = -NOMINAL * scale if low is None else low
+        high = NOMINAL * scale if high is None else high
     return Ball(inputs, _radius(inputs, threat), geometry(threat.norm), scale=scale, low=low, high=high)
 
 
