@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor
 
+from adversarial.attacks.apgd import apgd
 from adversarial.attacks.fgsm import fgsm
 from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.noise import noise
@@ -58,8 +61,9 @@ def gain(space: Ball, d: Tensor, weight: Tensor) -> Tensor:
 def exact_gain(space: Ball, weight: Tensor, radius: Tensor, norm: str) -> Tensor:
     """The most that a linear function can gain in ball and box, in float64.
 
-    linf: every feature on its own. l2: clip(t g, box) with the t that reaches the sphere, by bisection; without a
-    wall in the way this is the closed form, radius times the dual norm.
+    linf: every feature on its own. l1: the features of largest slope first, each as far as its wall. l2: clip(t g, box)
+    with the t that reaches the sphere, by bisection; without a wall in the way this is the closed form, radius times
+    the dual norm.
     """
     values = space.inputs.values.double()
     live = torch.ones_like(values)
@@ -75,6 +79,14 @@ def exact_gain(space: Ball, weight: Tensor, radius: Tensor, norm: str) -> Tensor
     if norm == "linf":
         d = torch.clamp(radius * scale * gradient.sign(), low, high)
         return (d * gradient).flatten(1).sum(1)
+    if norm == "l1":
+        slope = (gradient * scale).flatten(1)
+        caps = (torch.where(gradient > 0, high, -low) / scale).flatten(1)
+        order = slope.abs().argsort(dim=1, descending=True)
+        caps, slope = caps.gather(1, order), slope.abs().gather(1, order)
+        caps = caps.clamp(max=float(radius.max()))
+        before = caps.cumsum(1) - caps
+        return (slope * torch.minimum(caps, (radius.flatten(1) - before).clamp(min=0))).sum(1)
     least, most = torch.zeros_like(radius), torch.full_like(radius, 1e9)
     for _ in range(200):
         middle = (least + most) / 2
@@ -89,23 +101,23 @@ def make(surface: str, norm: str, walls: bool) -> tuple[Ball, Threat, Tensor]:
     """A space on each surface; with walls, a good part of the features starts at or near its bounds."""
     if surface == "pixels":
         values = (draw(1, ROWS, 2, 6, 6) * (1.0 if walls else 0.02) + 0.5).clamp(0, 1)
-        threat = Threat("pixels", norm, {"linf": 0.3, "l2": 2.5 if walls else 1.0}[norm])  # type: ignore[arg-type]
+        threat = Threat("pixels", norm, {"linf": 0.3, "l2": 2.5 if walls else 1.0, "l1": 9.0 if walls else 0.4}[norm])  # type: ignore[arg-type]
         weight = draw(2, 2, 6, 6)
         return pixels(Inputs(values), threat), threat, weight
     if surface == "waveform":
         mask = torch.arange(300) < torch.tensor([300, 250, 200, 150, 100, 50])[:, None]
         loud = 24_000 if walls else 3000
         values = (draw(1, ROWS, 300) * loud).round().clamp(-32768, 32767) / 32768 * mask
-        threat = Threat("waveform", norm, {"linf": 0.1, "l2": 2.0, "snr": 12.0}[norm])  # type: ignore[arg-type]
+        threat = Threat("waveform", norm, {"linf": 0.1, "l2": 2.0, "snr": 12.0, "l1": 4.0 if walls else 0.4}[norm])  # type: ignore[arg-type]
         return waveform(Inputs(values, mask), threat), threat, draw(2, 300)
     if surface == "embeddings":
         mask = torch.arange(9) < torch.tensor([9, 8, 6, 4, 2, 1])[:, None]
-        threat = Threat("embeddings", norm, {"linf": 0.5, "l2": 2.0}[norm])  # type: ignore[arg-type]
+        threat = Threat("embeddings", norm, {"linf": 0.5, "l2": 2.0, "l1": 3.0}[norm])  # type: ignore[arg-type]
         space = embeddings(Inputs(draw(1, ROWS, 9, 4) * mask[:, :, None], mask), threat)
         return space, threat, draw(2, 9, 4)
     scale = torch.tensor([0.7, 1.1, 0.12, 0.44])
     values = draw(1, ROWS, 4) * scale
-    threat = Threat("observations", norm, {"linf": 0.5, "l2": 0.8}[norm])  # type: ignore[arg-type]
+    threat = Threat("observations", norm, {"linf": 0.5, "l2": 0.8, "l1": 1.2}[norm])  # type: ignore[arg-type]
     bound = 1.5 * scale if walls else None
     values = values if bound is None else torch.maximum(torch.minimum(values, bound), -bound)
     space = observations(Inputs(values), threat, scale, None if bound is None else -bound, bound)
@@ -113,10 +125,10 @@ def make(surface: str, norm: str, walls: bool) -> tuple[Ball, Threat, Tensor]:
 
 
 CASES = [
-    *itertools.product(["pixels"], ["linf", "l2"], [False, True]),
-    *itertools.product(["waveform"], ["linf", "l2", "snr"], [False, True]),
-    *itertools.product(["embeddings"], ["linf", "l2"], [False]),
-    *itertools.product(["observations"], ["linf", "l2"], [False, True]),
+    *itertools.product(["pixels"], ["linf", "l2", "l1"], [False, True]),
+    *itertools.product(["waveform"], ["linf", "l2", "snr", "l1"], [False, True]),
+    *itertools.product(["embeddings"], ["linf", "l2", "l1"], [False]),
+    *itertools.product(["observations"], ["linf", "l2", "l1"], [False, True]),
 ]
 
 
@@ -131,6 +143,40 @@ def test_pgd_reaches_the_optimum(surface: str, norm: str, walls: bool) -> None:
         found = gain(space, attacked.best.d, weight)
         assert bool((found >= 0.95 * best).all()), (found / best).tolist()
         assert bool((found <= best * (1 + 1e-5) + 1e-6).all()), (found / best).tolist()
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr", "margin"])
+@pytest.mark.parametrize(("surface", "norm", "walls"), CASES)
+def test_apgd_reaches_the_optimum(surface: str, norm: str, walls: bool, loss: str) -> None:
+    """With two classes the difference of logits ratio falls back on the margin; cross-entropy flattens out here."""
+    space, threat, weight = make(surface, norm, walls)
+    best = exact_gain(space, weight, space._limit(), norm)
+    attacked = problem(space, threat, weight)
+    apgd(attacked, steps=60, loss=loss)
+    found = gain(space, attacked.best.d, weight)
+    assert bool((found >= 0.95 * best).all()), (found / best).tolist()
+    assert bool((found <= best * (1 + 1e-5) + 1e-6).all()), (found / best).tolist()
+
+
+@pytest.mark.parametrize(("surface", "walls"), [("pixels", True), ("observations", True), ("embeddings", False)])
+def test_the_solver_of_l1_agrees_with_linear_programming(surface: str, walls: bool) -> None:
+    space, _, weight = make(surface, "l1", walls)
+    values, scale = space.inputs.values, torch.ones_like(space.inputs.values)
+    scale = scale if space.scale is None else space.scale.expand_as(values)
+    room = space.bounds() or (torch.full_like(values, -99.0), torch.full_like(values, 99.0))
+    live = space._live()
+    slope = (weight * scale).expand_as(values) * (1 if live is None else live)
+    found = exact_gain(space, weight, space.radius, "l1")
+    for row in range(ROWS):
+        up, down = (room[1] / scale)[row].flatten().tolist(), (-room[0] / scale)[row].flatten().tolist()
+        slopes = slope[row].flatten().numpy()
+        solved = linprog(
+            np.concatenate([-slopes, slopes]),
+            A_ub=np.ones((1, 2 * len(slopes))),
+            b_ub=[float(space.radius[row])],
+            bounds=[(0, most) for most in (*up, *down)],
+        )
+        assert float(found[row]) == pytest.approx(-solved.fun, rel=1e-5)
 
 
 @pytest.mark.parametrize(("surface", "norm", "walls"), CASES)

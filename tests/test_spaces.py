@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adversarial.audit import audit
-from adversarial.errors import DataError, InvalidThreat
+from adversarial.errors import DataError, InvalidThreat, NotApplicable
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.spaces import Ball, Space, embeddings, observations, pixels, snr_db, waveform, words
-from adversarial.spaces.norms import DISTRIBUTIONS
+from adversarial.spaces.kinds import bounded
+from adversarial.spaces.norms import DISTRIBUTIONS, geometry
+from adversarial.spaces.sparse import L1
 from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.spaces.words import NO_WORD
 from adversarial.threats import Threat
@@ -53,12 +55,21 @@ def embedding_space(norm: str, budget: float, seed: int, rows: int = 4) -> Ball:
 
 def observation_space(norm: str, budget: float, seed: int, rows: int = 4) -> Ball:
     values = draw(seed, rows, 4) * SCALE * 3
+    if norm == "l0":  # the range that bounds each feature; a row outside of it may stay where it is
+        values = values.clamp(-3 * SCALE, 3 * SCALE)
     return observations(Inputs(values), Threat("observations", norm, budget), SCALE)  # type: ignore[arg-type]
 
 
 BALLS: dict[str, tuple[Callable[..., Ball], str, tuple[float, float]]] = {
     "pixels-linf": (pixel_space, "linf", (0.0, 1.5)),
     "pixels-l2": (pixel_space, "l2", (0.0, 8.0)),
+    "pixels-l1": (pixel_space, "l1", (0.0, 60.0)),
+    "pixels-l0": (pixel_space, "l0", (0.0, 110.0)),
+    "waveform-l1": (waveform_space, "l1", (0.0, 40.0)),
+    "waveform-l0": (waveform_space, "l0", (0.0, 500.0)),
+    "embeddings-l1": (embedding_space, "l1", (0.0, 30.0)),
+    "observations-l1": (observation_space, "l1", (0.0, 9.0)),
+    "observations-l0": (observation_space, "l0", (0.0, 5.0)),
     "waveform-linf": (waveform_space, "linf", (0.0, 0.3)),
     "waveform-l2": (waveform_space, "l2", (0.0, 5.0)),
     "waveform-snr": (waveform_space, "snr", (-5.0, 60.0)),
@@ -68,6 +79,7 @@ BALLS: dict[str, tuple[Callable[..., Ball], str, tuple[float, float]]] = {
     "observations-l2": (observation_space, "l2", (0.0, 6.0)),
 }
 KINDS = st.sampled_from(sorted(BALLS))
+CONVEX = st.sampled_from(sorted(kind for kind in BALLS if not kind.endswith("-l0")))  # where a budget bounds a step
 SEEDS = st.integers(0, 10_000)
 
 
@@ -119,18 +131,19 @@ def test_null_changes_nothing(kind: str) -> None:
 def test_rows_are_strangers_byte_for_byte(data: st.DataObject, kind: str, seed: int) -> None:
     space = ball(kind, data, seed)
     d, keys = wild(space, seed, 0.3), Keys.of(1, ["a", "b", "c", "d"])
-    together = (space.project(d), space.sample(keys), space.steepest(d), space.apply(space.project(d)).values)
+    steepest = Ball.steepest if space.convex else Ball.project
+    together = (space.project(d), space.sample(keys), steepest(space, d), space.apply(space.project(d)).values)
     for row in range(4):
         rows = torch.tensor([row])
         own = space.take(rows)
-        alone = (own.project(d[rows]), own.sample(keys.take(rows)), own.steepest(d[rows]))
+        alone = (own.project(d[rows]), own.sample(keys.take(rows)), steepest(own, d[rows]))
         for ours, theirs in zip(alone, together[:3], strict=True):
             assert torch.equal(ours[0], theirs[row])
         assert torch.equal(own.apply(alone[0]).values[0], together[3][row])
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), kind=KINDS, seed=SEEDS)
+@given(data=st.data(), kind=CONVEX, seed=SEEDS)
 def test_the_steepest_step_has_norm_one_and_gains_most(data: st.DataObject, kind: str, seed: int) -> None:
     space = ball(kind, data, seed)
     gradient = wild(space, seed, 1.0)
@@ -290,6 +303,7 @@ def test_a_row_is_the_same_without_the_padding_that_its_neighbours_bring(
 ) -> None:
     space, distribution = ball(kind, data, seed), data.draw(st.sampled_from(DISTRIBUTIONS))
     d, keys = wild(space, seed, 0.3), Keys.of(1, ["a", "b", "c", "d"])
+    steepest = Ball.steepest if space.convex else Ball.project
     assert space.inputs.mask is not None
     for row, length in enumerate(space.inputs.mask.sum(1).tolist()):
         rows = torch.tensor([row])
@@ -306,7 +320,7 @@ def test_a_row_is_the_same_without_the_padding_that_its_neighbours_bring(
         for alone, together in (
             (own.project(d[rows, :length]), space.project(d)),
             (own.sample(keys.take(rows), distribution), space.sample(keys, distribution)),
-            (own.steepest(d[rows, :length]), space.steepest(d)),
+            (steepest(own, d[rows, :length]), steepest(space, d)),
             (own.apply(own.project(d[rows, :length])).values, space.apply(space.project(d)).values),
         ):
             assert torch.equal(alone[0], together[row, :length])
@@ -371,3 +385,50 @@ def test_a_table_of_candidates_is_checked() -> None:
     for table in ([[[5, 1, 6], [2, 3, 4]]], [[[1, NO_WORD, 6], [2, 3, 4]]], [[[1, 5], [2, 3], [3, 4]]]):
         with pytest.raises(DataError, match="candidates"):
             words(Inputs(ids), threat, torch.tensor(table))
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=SEEDS, share=st.floats(0.0, 0.4), walls=st.booleans(), size=st.sampled_from([0.01, 0.3, 5.0]))
+def test_the_l1_projection_is_the_nearest_point(seed: int, share: float, walls: bool, size: float) -> None:
+    """Against bisection for the shrinkage that reaches the ball, in float64."""
+    values, d = (draw(seed, 6, 40) * 0.6 + 0.5).clamp(0, 1), draw(seed + 1, 6, 40) * size
+    low, high = (-values, 1 - values) if walls else (None, None)
+    radius = torch.linspace(0, share * 40, 6)
+
+    def shrunk(by: Tensor) -> Tensor:
+        kept = d.double().sign() * (d.double().abs() - by).clamp(min=0)
+        return kept if low is None or high is None else kept.clamp(low.double(), high.double())
+
+    least, most = torch.zeros(6, 1, dtype=torch.float64), torch.full((6, 1), 100.0, dtype=torch.float64)
+    for _ in range(200):
+        middle = (least + most) / 2
+        over = shrunk(middle).abs().sum(1, keepdim=True) > radius[:, None]
+        least, most = torch.where(over, middle, least), torch.where(over, most, middle)
+    found = geometry("l1").project(d, radius, low, high)
+    assert torch.allclose(found.double(), shrunk(most), atol=1e-6)
+
+
+@given(seed=SEEDS, count=st.integers(1, 12))
+def test_a_sparse_step_is_spread_over_the_largest_slopes(seed: int, count: int) -> None:
+    gradient = draw(seed, 3, 12)
+    gradient[0] = 0
+    step = L1().sparse_step(gradient, torch.full((3,), count))
+    assert torch.equal(step[0], torch.zeros(12))
+    assert torch.allclose(step[1:].abs().sum(1), torch.ones(2))
+    for row in (1, 2):
+        touched = step[row] != 0
+        assert int(touched.sum()) == count
+        assert float(gradient[row][touched].abs().min()) >= float((gradient[row].abs() * ~touched).max())
+        assert bool((step[row] * gradient[row] >= 0).all())
+
+
+def test_l0_keeps_the_largest_changes_and_says_why_it_has_no_steps() -> None:
+    space = pixel_space("l0", 3.0, 5)
+    d = space.project(draw(1, *space.inputs.values.shape))
+    assert space.norm(d).tolist() == [3.0] * 4
+    with pytest.raises(NotApplicable, match="jsma"):
+        space.steepest(d)
+    with pytest.raises(NotApplicable, match="jsma"):
+        bounded(space)
+    with pytest.raises(InvalidThreat, match="no range"):
+        embedding_space("l0", 3.0, 5)
