@@ -17,6 +17,15 @@ _NO_CANDIDATES = dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidate
 _CLASSES = _CONTINUOUS - {"waveform"}
 _NO_CLASSES = {**_NO_STEP, "waveform": "needs the scores of one class decision, and a transcript has none"}
 
+_NO_COUNT = {
+    **dict.fromkeys(
+        WORD_SURFACES, "words are counted, not stepped along a gradient: jsma-words is this attack on words"
+    ),
+    "waveform": _NO_CLASSES["waveform"],
+    "embeddings": "sets features to the ends of their range, and word vectors have none: jsma-words is this attack",
+}
+_NO_WORDS = {**dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidates: jsma is this attack on features")}
+
 _PGD = {"steps": 40, "relative_step": None, "random_start": True, "restarts": 1, "loss": "ce", "momentum": 0.0}
 _APGD = {"steps": 100, "restarts": 1, "loss": "ce", "targets": 0}
 
@@ -127,5 +136,37 @@ ENTRIES: tuple[AttackEntry, ...] = (
         surfaces=_WORDS,
         excluded=_NO_CANDIDATES,
         defaults={"steps": 1, "loss": "ce"},
+    ),
+    AttackEntry(
+        name="deepfool",
+        code="adversarial.attacks.deepfool:deepfool",
+        summary="steps to the nearest boundary of the victim made linear",
+        paper="https://arxiv.org/abs/1511.04599",
+        access="gradient",
+        surfaces=_CLASSES,
+        excluded=_NO_CLASSES,
+        defaults={"steps": 50, "overshoot": 0.02, "candidates": None},
+        minimum_norm=True,
+    ),
+    AttackEntry(
+        name="jsma",
+        code="adversarial.attacks.jsma:jsma",
+        summary="the most salient pair of features to the end of its range, one pair a gradient",
+        paper="https://arxiv.org/abs/1511.07528",
+        access="gradient",
+        surfaces=frozenset({"pixels", "observations"}),
+        excluded=_NO_COUNT,
+        defaults={"theta": 1.0, "share": 0.1, "direction": "increase"},
+        minimum_norm=True,
+    ),
+    AttackEntry(
+        name="jsma-words",
+        code="adversarial.attacks.saliency:saliency",
+        summary="the most salient replacement, one word a gradient",
+        paper="https://arxiv.org/abs/1604.08275",
+        access="gradient",
+        surfaces=_WORDS,
+        excluded=_NO_WORDS,
+        minimum_norm=True,
     ),
 )
