@@ -17,7 +17,10 @@ NOMINAL = 3.0  # scales, which are standard deviations, that an observation with
 
 
 def pixels(inputs: Inputs, threat: Threat) -> Ball:
-    """Images in [0, 1], float [batch, channels, height, width]. Budgets in pixel units."""
+    """Images in [0, 1], float [batch, channels, height, width].
+
+    Budgets in pixel units; for l0 a number of values, so that each colour of a pixel counts.
+    """
     _expect(threat, "pixels")
     zero, one = inputs.values.new_zeros(()), inputs.values.new_ones(())
     return Ball(inputs, _radius(inputs, threat), geometry(threat.norm), low=zero, high=one)
@@ -26,8 +29,9 @@ def pixels(inputs: Inputs, threat: Threat) -> Ball:
 def waveform(inputs: Inputs, threat: Threat) -> Ball:
     """16-bit audio as floats in [-1, 1), float [batch, samples] with a mask of real samples.
 
-    linf and l2 in units of full scale; snr in decibels of the utterance's own energy over the perturbation's. What
-    is applied lies on the grid of 16-bit samples, so that writing and reading a file changes nothing.
+    linf, l2 and l1 in units of full scale, l0 a number of samples; snr in decibels of the utterance's own energy over
+    the perturbation's. What is applied lies on the grid of 16-bit samples, so that writing and reading a file changes
+    nothing.
     """
     _expect(threat, "waveform")
     low, high = inputs.values.new_full((), -1.0), inputs.values.new_full((), 1.0 - SAMPLE_STEP)
@@ -63,14 +67,17 @@ def observations(
     if not bool((torch.isfinite(scale) & (scale > 0)).all()):
         raise InvalidThreat(f"observation scales must be positive and finite, got {scale.tolist()}")
     if threat.norm == "l0":
-        low = -NOMINAL * scale if low is None else low
-        high = NOMINAL * scale if high is None else high
+        low, high = _closed(low, -NOMINAL * scale), _closed(high, NOMINAL * scale)
     return Ball(inputs, _radius(inputs, threat), geometry(threat.norm), scale=scale, low=low, high=high)
 
 
 def snr_db(distance: Tensor) -> Tensor:
     """Signal-to-noise ratio in decibels of a relative distance, the unit that bounds snr threats; inf at 0."""
     return -20.0 * torch.log10(distance)
+
+
+def _closed(bound: Tensor | None, nominal: Tensor) -> Tensor:
+    return nominal if bound is None else torch.where(torch.isfinite(bound), bound, nominal)
 
 
 def _radius(inputs: Inputs, threat: Threat) -> Tensor:
