@@ -105,7 +105,10 @@ def test_a_projection_passes_the_audit_and_projecting_again_changes_nothing(
     again = space.project(d)
     assert torch.allclose(again, d, rtol=1e-5, atol=1e-7)
     if space.low is not None and space.high is not None:
-        assert bool((audited.inputs.values >= space.low).all() and (audited.inputs.values <= space.high).all())
+        # x + (high - x) may round past a wall that is not a round number; the audit allows the same.
+        slack = 0.0 if space.scale is None else 1e-6 * (space.high - space.low)
+        values = audited.inputs.values
+        assert bool((values >= space.low - slack).all() and (values <= space.high + slack).all())
 
 
 @settings(max_examples=60, deadline=None)
