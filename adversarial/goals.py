@@ -29,6 +29,10 @@ class Judgement:
 class Goal(Protocol):
     """One batch's goal."""
 
+    @property
+    def targeted(self) -> bool:
+        """Whether a given answer is wanted, not just a wrong one."""
+
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
         """What the attacker ascends, float32 [batch], each entry of its own row only.
 
@@ -58,6 +62,10 @@ class Flip:
             row = int((self.targets == self.labels).nonzero()[0])
             raise InvalidOption(f"target {int(self.targets[row])} of row {row} is its label; choose another class")
 
+    @property
+    def targeted(self) -> bool:
+        return self.targets is not None
+
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
         return class_loss(name)(scores.values, self.labels, self.targets if towards is None else towards)
 
@@ -76,6 +84,10 @@ class RaiseLoss:
     """Another goal's loss without its judgement: what a training loop wants, where nothing is ever done."""
 
     goal: Goal
+
+    @property
+    def targeted(self) -> bool:
+        return self.goal.targeted
 
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
         return self.goal.loss(scores, name, towards)

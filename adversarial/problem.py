@@ -157,14 +157,19 @@ class Problem:
         -inf where a choice does not exist; the choice that d has now gains 0. One forward and one backward.
         Raises as gradient does.
         """
+        return self.choices(d, loss).values
+
+    def choices(self, d: Tensor, loss: str = "ce") -> Gradient:
+        """The gains as `values`, with the loss, success and scores that the same pass found at d."""
         self._need_gradient()
         inputs = self._embedded(d)
         self._spend(len(self._rows))
         scores = self._answer(inputs)
         losses = self.goal.loss(scores, loss)
         values = self._backwards(losses[:, None], inputs.values)[0]
-        self._judge(d, scores.detach(), losses.detach())
-        return self._changes(inputs.values.detach(), self._checked(values))
+        scores, losses = scores.detach(), losses.detach()
+        success = self._judge(d, scores, losses)
+        return Gradient(self._changes(inputs.values.detach(), self._checked(values)), losses, success, scores)
 
     def submit(self, d: Tensor) -> None:
         """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done, or for all

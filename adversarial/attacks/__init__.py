@@ -125,7 +125,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         access="gradient",
         surfaces=_WORDS,
         excluded=_NO_CANDIDATES,
-        defaults={"steps": 8, "loss": "ce"},
+        defaults={"steps": 8, "loss": "ce", "beam": 1},
     ),
     AttackEntry(
         name="hotflip-one-step",
@@ -135,7 +135,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         access="gradient",
         surfaces=_WORDS,
         excluded=_NO_CANDIDATES,
-        defaults={"steps": 1, "loss": "ce"},
+        defaults={"steps": 1, "loss": "ce", "beam": 1},
     ),
     AttackEntry(
         name="deepfool",
@@ -168,5 +168,15 @@ ENTRIES: tuple[AttackEntry, ...] = (
         surfaces=_WORDS,
         excluded=_NO_WORDS,
         minimum_norm=True,
+    ),
+    AttackEntry(
+        name="hotflip-beam",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="hotflip with a beam: every sentence goes on from its best few rewritings",
+        paper="https://arxiv.org/abs/1712.06751",
+        access="gradient",
+        surfaces=_WORDS,
+        excluded=_NO_CANDIDATES,
+        defaults={"steps": 8, "loss": "ce", "beam": 4},
     ),
 )

@@ -35,6 +35,10 @@ class WorstTranscript:
     ) -> WorstTranscript:
         return cls(tuple(references), *encode(references, device), first_error)
 
+    @property
+    def targeted(self) -> bool:
+        return False
+
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
         """`ce`: the negative log-likelihood of the reference, by CTC, over its length."""
         if towards is not None:
