@@ -53,8 +53,8 @@ class Residual(nn.Module):
         return functional.relu(shortcut + self.body(values))
 
 
-def cifar_resnet(width: int = 16, blocks: int = 2) -> nn.Module:
-    """The CIFAR ResNet of He et al. 2015 with three stages; with two blocks each it has 14 layers."""
+def cifar_resnet(width: int = 16, blocks: int = 1) -> nn.Module:
+    """The CIFAR ResNet of He et al. 2015 with three stages; with one block each it has 8 layers."""
     stages: list[nn.Module] = []
     channels = width
     for stage in range(3):
