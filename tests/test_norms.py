@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
-from adversarial.spaces import observations
+from adversarial.spaces import observations, pixels
 from adversarial.spaces.norms import DISTRIBUTIONS, geometry
 from adversarial.spaces.sparse import L0, L1
 from adversarial.threats import Threat
@@ -124,3 +126,53 @@ def test_two_observations_within_an_open_range_differ_by_no_more_than_the_nomina
         wall = 4.8 if high is not None else 1.5
         assert torch.allclose(reached, torch.tensor([[wall, 6.0], [wall, 9.0]]))
         assert bool(torch.isinf(observations(inputs, threat, scale, low, high).distance(Inputs(reached + 1))).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, count=st.integers(0, 6), walls=st.booleans())
+def test_no_choice_of_features_is_nearer_than_the_l0_projection(seed: int, count: int, walls: bool) -> None:
+    low, high = box(seed, 1, 6) if walls else (None, None)
+    d = draw(seed + 1, 1, 6)
+    inside = d if low is None else torch.clamp(d, low, high)
+    found = L0().project(d, torch.tensor([count + 0.5]), low, high)
+    assert float(L0().measure(found)) <= count
+    for kept in itertools.combinations(range(6), count):
+        other = torch.zeros(1, 6)
+        other[:, list(kept)] = inside[:, list(kept)]
+        assert float((other - d).norm()) >= float((found - d).norm()) * (1 - 1e-6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=SEEDS, size=st.sampled_from([0.3, 0.6, 3.0, 400.0]), slack=st.floats(1.0, 1.5))
+def test_rounding_in_l1_stays_in_the_ball_and_loses_less_than_one_step(seed: int, size: float, slack: float) -> None:
+    d = draw(seed, 5, 200) * size * (draw(seed + 1, 5, 200) > 0)
+    length = L1().measure(d.double())
+    radius = (length * slack).float()
+    whole = L1().round(d, radius)
+    assert torch.equal(whole, whole.round())
+    assert torch.equal(L1().round(whole, radius), whole)
+    assert bool(((whole - d).abs() < 1).all())
+    assert not bool((whole[d == 0] != 0).any())
+    reached = L1().measure(whole.double())
+    assert bool((reached <= radius.double() * (1 + 1e-6)).all())
+    assert bool((reached > length * (1 - 1e-6) - 1).all())
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_l0_samples_are_random_features_anywhere_in_their_range(distribution: str) -> None:
+    inputs = Inputs(torch.linspace(0.2, 0.8, 20).expand(500, 20).clone())
+    space = pixels(inputs, Threat("pixels", "l0", 4.5))
+    d = space.sample(Keys.of(0, [str(row) for row in range(500)]), distribution)
+    assert space.norm(d).tolist() == [4.0] * 500
+    assert bool(((d != 0).sum(0) > 60).all())  # 100 on average, whatever their room
+    reached = (inputs.values + d)[d != 0]
+    assert float(reached.min()) < 0.01
+    assert float(reached.max()) > 0.99
+    unbounded = space.with_budget(torch.full((500,), torch.inf)).sample(Keys.of(0, ["0"] * 500), distribution)
+    assert bool((unbounded != 0).all())
+
+
+def test_a_wide_range_grants_no_feature_on_top_of_a_count() -> None:
+    inputs = Inputs(torch.tensor([[1e7, 0.0, 0.0]]))
+    space = observations(inputs, Threat("observations", "l0", 1), torch.ones(3))
+    assert space.tolerance().tolist() == [0.0]

@@ -11,7 +11,7 @@ from torch import Tensor
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.spaces.norms import Geometry, check_distribution
-from adversarial.spaces.sparse import L1
+from adversarial.spaces.sparse import L0, L1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,14 @@ class Ball:
     def sample(self, keys: Keys, distribution: str = "uniform") -> Tensor:
         check_distribution(distribution)
         features = self.inputs.values[0].numel()
-        live = self._live()
-        unit = self.geometry.sample(keys, features, distribution, None if live is None else live.flatten(1))
-        # A count, and an open budget, say nothing about the size of a feature's change.
-        open_size = torch.isinf(self._limit()) | (not self.geometry.convex)
-        length = torch.where(open_size, 1.0, self._limit())
+        live, limit = self._live(), self._limit()
+        real = None if live is None else live.flatten(1)
+        if isinstance(self.geometry, L0):  # a count says nothing about the size of a change: the range does
+            sides = (None, None) if self._room is None else (self._rows(self._room[0]), self._rows(self._room[1]))
+            changed = self.geometry.scatter(keys, limit, features, distribution, real, *sides)
+            return self.project(self._shaped(changed))
+        unit = self.geometry.sample(keys, features, distribution, real)
+        length = torch.where(torch.isinf(limit), 1.0, limit)
         return self.project(self._shaped(unit * length[:, None]))
 
     def project(self, d: Tensor) -> Tensor:
@@ -96,8 +99,8 @@ class Ball:
         return torch.where(outside.any(1), torch.inf, length)
 
     def tolerance(self) -> Tensor:
-        if not self.relative:
-            return 1e-6 * self._span()
+        if not self.relative:  # a count is exact, and a millionth of a wide range may be more than 1
+            return self._span() * (1e-6 if self.geometry.convex else 0.0)
         own = self._own_norm()
         return torch.where(own > 0, 1e-6 * self._span() / own.clamp(min=1e-12), 0.0)
 
