@@ -26,6 +26,11 @@ _NO_COUNT = {
 }
 _NO_WORDS = {**dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidates: jsma is this attack on features")}
 
+_NO_TRANSCRIPT = dict.fromkeys(
+    (*(_CONTINUOUS - {"waveform"}), *WORD_SURFACES),
+    "wants a given transcript; cw is this attack where classes are decided",
+)
+
 _PGD = {"steps": 40, "relative_step": None, "random_start": True, "restarts": 1, "loss": "ce", "momentum": 0.0}
 _APGD = {"steps": 100, "restarts": 1, "loss": "ce", "targets": 0}
 
@@ -145,7 +150,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         access="gradient",
         surfaces=_CLASSES,
         excluded=_NO_CLASSES,
-        defaults={"steps": 50, "overshoot": 0.02, "candidates": None},
+        defaults={"steps": 50, "overshoot": 0.02, "first_step": 0.5, "candidates": None},
         minimum_norm=True,
     ),
     AttackEntry(
@@ -178,5 +183,32 @@ ENTRIES: tuple[AttackEntry, ...] = (
         surfaces=_WORDS,
         excluded=_NO_CANDIDATES,
         defaults={"steps": 8, "loss": "ce", "beam": 4},
+    ),
+    AttackEntry(
+        name="transfer",
+        code="adversarial.attacks.transfer:transfer",
+        summary="gradient steps with momentum on other models; the victim is never asked",
+        paper="https://arxiv.org/abs/1605.07277",
+        access="surrogate",
+        surfaces=_CONTINUOUS | _WORDS,
+        defaults={
+            "steps": 10,
+            "relative_step": None,
+            "momentum": 1.0,
+            "loss": "ce",
+            "diversity": 0.0,
+            "translation": 0,
+        },
+    ),
+    AttackEntry(
+        name="cw-ctc",
+        code="adversarial.attacks.ctc_target:ctc_target",
+        summary="the least noise that makes a transcriber say a given text",
+        paper="https://arxiv.org/abs/1801.01944",
+        access="gradient",
+        surfaces=frozenset({"waveform"}),
+        excluded=_NO_TRANSCRIPT,
+        defaults={"steps": 300, "start_size": 0.3, "shrink": 0.8, "relative_step": 0.05},
+        minimum_norm=True,
     ),
 )

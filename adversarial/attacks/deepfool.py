@@ -18,10 +18,19 @@ from adversarial.spaces.protocol import ContinuousSpace
 SHORTEST = 1e-6  # of a step, in the units of the norm: a row that stands on a boundary has to cross it
 
 
-def deepfool(problem: Problem, *, steps: int = 50, overshoot: float = 0.02, candidates: int | None = None) -> None:
+def deepfool(
+    problem: Problem,
+    *,
+    steps: int = 50,
+    overshoot: float = 0.02,
+    first_step: float = 0.5,
+    candidates: int | None = None,
+) -> None:
     """Steps to the nearest boundary of the victim made linear, until it is crossed; a row stops at its first success.
 
-    overshoot: the point looked at is the sum of the steps times 1 + overshoot. candidates: how many wrong classes, the
+    overshoot: the point looked at is the sum of the steps times 1 + overshoot. first_step: how much of its way the
+    first step goes, in (0, 1]; 1 is the published algorithm. Walls are left out of the linear victim, so steps are
+    long, and the first one would follow a gradient that is not the boundary's all the way there. candidates: how many wrong classes, the
     likeliest at the clean input, are considered; None means all. A goal of one class is reached by steps to the
     boundary between it and the likeliest other one. A step costs two forwards and a backward for each class considered:
     rows that a forward finds broken cost no backwards.
@@ -30,6 +39,8 @@ def deepfool(problem: Problem, *, steps: int = 50, overshoot: float = 0.02, cand
         raise InvalidOption(f"steps must be at least 1, got {steps}")
     if not overshoot >= 0:
         raise InvalidOption(f"overshoot must be at least 0, got {overshoot}")
+    if not 0 < first_step <= 1:
+        raise InvalidOption(f"first_step must be in (0, 1], got {first_step}")
     if candidates is not None and candidates < 1:
         raise InvalidOption(f"candidates must be at least 1, or None for all classes, got {candidates}")
     if not continuous(problem.space).convex:
@@ -61,6 +72,7 @@ def deepfool(problem: Problem, *, steps: int = 50, overshoot: float = 0.02, cand
 
         found = view.jacobian(state["d"], leads)
         move, moved = _to_the_nearest(space, found, state["d"])
+        move[state["left"] == steps] *= first_step
         following["total"] = total = state["total"] + move
         following["d"] = d = space.project((1 + overshoot) * total)
         following["left"] = left = state["left"] - 1

@@ -13,6 +13,7 @@ from adversarial.spaces.kinds import continuous
 
 
 DIRECTIONS = {"increase": (1.0,), "decrease": (-1.0,), "both": (1.0, -1.0)}
+SATURATED = 0.01  # of the range: a feature so close to its end has no room left
 PAIRS_AT_ONCE = 1 << 24  # so many are compared together
 
 
@@ -50,12 +51,13 @@ def jsma(problem: Problem, *, theta: float = 1.0, share: float = 0.1, direction:
         d, left = state["d"], state["left"]
         found, target = aim.jacobian(view, d, state["target"])
         low, high = _bounds(view)
+        least = SATURATED * (high - low)
         alpha, beta = found.values.flatten(2)
-        best, pair, way = torch.zeros_like(alpha[:, 0]), torch.zeros_like(left)[:, None].expand(-1, 2), 1.0
+        best, pair = torch.zeros_like(alpha[:, 0]), torch.zeros_like(left)[:, None].expand(-1, 2)
         ways = torch.zeros_like(best)
         for way in DIRECTIONS[direction]:
             # A feature that went up never comes down again.
-            domain = (d < high) & (d >= 0) if way > 0 else (d > low) & (d <= 0)
+            domain = (high - d > least) & (d >= 0) if way > 0 else (d - low > least) & (d <= 0)
             domain = (domain & state["free"]).flatten(1)
             saliency, features = best_pair(way * alpha, way * beta, domain, left == 1)
             higher = saliency > best
