@@ -240,6 +240,9 @@ class _Search:
         self.trace.add_scores(scores)
         judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)
+        if self._trial.goal == "target":
+            reached = self._task.goal(batch, "target").judge(scores).success
+            columns["reached_target"] = tuple(map(float, reached.tolist()))
         if self._trial.threat is not None:
             columns |= self._task.distances(distance, self._trial.threat)
         return [

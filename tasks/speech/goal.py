@@ -1,4 +1,4 @@
-"""What an attacker of a transcriber wants: wrong words, as many as there are to get wrong."""
+"""What an attacker of a transcriber wants: wrong words, as many as there are to get wrong, or words of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adversarial.errors import NotApplicable, UnknownName
+from adversarial.errors import InvalidOption, NotApplicable, UnknownName
 from adversarial.goals import Judgement
 from adversarial.inputs import Scores
-from tasks.speech.transcripts import BLANK, decode, encode, word_errors
+from tasks.speech.transcripts import BLANK, collapse, decode, encode, word_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,67 @@ class WorstTranscript:
     def take(self, rows: Tensor) -> Self:
         references = tuple(self.references[row] for row in rows.tolist())
         return type(self)(references, self.tokens[rows], self.lengths[rows], self.first_error)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTranscript:
+    """A transcript of the attacker's choice; a row is done when the victim says it.
+
+    references, targets: the right transcripts and the wanted ones. tokens: the targets' symbols, int64
+    [batch, longest], filled up with blanks. lengths: int64 [batch].
+    """
+
+    references: tuple[str, ...]
+    targets: tuple[str, ...]
+    tokens: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, references: Sequence[str], targets: Sequence[str], device: torch.device | str = "cpu") -> Self:
+        """Raises InvalidOption where a target is its own reference: it is reached by doing nothing."""
+        for row, (reference, target) in enumerate(zip(references, targets, strict=True)):
+            if reference == target:
+                raise InvalidOption(f"target {target!r} of row {row} is its transcript; choose another one")
+        return cls(tuple(references), tuple(targets), *encode(targets, device))
+
+    @property
+    def targeted(self) -> bool:
+        return True
+
+    def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
+        """`ce`: the log-likelihood of the target, by CTC, over its length."""
+        if towards is not None:
+            raise NotApplicable("transcripts have no classes to lead to")
+        if name != "ce":
+            raise UnknownName.among("loss of transcripts", name, ("ce",))
+        return -ctc(scores, self.tokens, self.lengths)
+
+    def judge(self, scores: Scores) -> Judgement:
+        """By the best path of each row, compared symbol by symbol: only where it collapses to the target is there a
+        transcript to read. Damage is success."""
+        found = collapse(scores)
+        width = max(found.shape[1], self.tokens.shape[1])
+        found, wanted = (functional.pad(part, (0, width - part.shape[1])) for part in (found, self.tokens))
+        matches = (found == wanted).all(1) & scores.finite()
+        success = matches.clone()
+        rows = matches.nonzero().squeeze(1)
+        if len(rows):
+            mask = None if scores.mask is None else scores.mask[rows]
+            read = decode(Scores(scores.values[rows], mask))
+            success[rows] = torch.tensor(
+                [text == self.targets[row] for text, row in zip(read, rows.tolist(), strict=True)],
+                device=success.device,
+            )
+        return Judgement(success, success.to(torch.float32), success)
+
+    def take(self, rows: Tensor) -> Self:
+        chosen = rows.tolist()
+        return type(self)(
+            tuple(self.references[row] for row in chosen),
+            tuple(self.targets[row] for row in chosen),
+            self.tokens[rows],
+            self.lengths[rows],
+        )
 
 
 def ctc(scores: Scores, tokens: Tensor, lengths: Tensor) -> Tensor:

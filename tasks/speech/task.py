@@ -14,6 +14,7 @@ from torch import Tensor
 from adversarial.errors import NotApplicable
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
+from adversarial.keys import stable_hash
 from adversarial.ledger import Ledger
 from adversarial.spaces import Space, snr_db, waveform
 from adversarial.threats import Threat
@@ -22,8 +23,8 @@ from tasks.architectures import build
 from tasks.cards import read_card
 from tasks.protocol import GoalName, Measurement, Metric, Trial
 from tasks.recipes import Recipe
-from tasks.speech.corpus import Samples, Utterances, data_hash, load_split
-from tasks.speech.goal import WorstTranscript
+from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
+from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.model import ARCHITECTURES, SpeechVictim
 from tasks.speech.recipes import RECIPES
 from tasks.speech.transcripts import decode, word_errors
@@ -70,6 +71,11 @@ class SpeechDigits:
         return waveform(batch.inputs, threat)
 
     def goal(self, batch: Batch, goal: GoalName) -> Goal:
+        """`target`: another string of as many digits, drawn once and for all by the utterance's id."""
+        if goal == "target":
+            references = _transcripts(batch)
+            targets = [target_of(name, text) for name, text in zip(batch.ids, references, strict=True)]
+            return TargetTranscript.of(references, targets, batch.inputs.values.device)
         return WorstTranscript.of(_transcripts(batch), batch.inputs.values.device, first_error=goal == "flip")
 
     def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
@@ -126,6 +132,15 @@ class SpeechDigits:
                 load_weights(module, MODELS / start, read_card(MODELS / start))
             clean_loss = train_static(self, module, partial(SpeechVictim, frozen=False), recipe, report)
         write_model(self, module, "small-ctc", arguments, recipe, data_hash("train"), clean_loss, folder)
+
+
+def target_of(utterance: str, transcript: str) -> str:
+    """What the goal `target` wants to hear instead: at each place another digit, drawn by the utterance's id."""
+    words = transcript.split()
+    others = [[digit for digit in WORDS if digit != word] for word in words]
+    return " ".join(
+        choices[stable_hash("target", utterance, place) % len(choices)] for place, choices in enumerate(others)
+    )
 
 
 @lru_cache(maxsize=3)
