@@ -211,4 +211,20 @@ ENTRIES: tuple[AttackEntry, ...] = (
         defaults={"steps": 300, "start_size": 0.3, "shrink": 0.8, "relative_step": 0.05},
         minimum_norm=True,
     ),
+    AttackEntry(
+        name="transfer",
+        code="adversarial.attacks.transfer:transfer",
+        summary="momentum steps on other models; the victim is never asked",
+        paper="https://arxiv.org/abs/1605.07277",
+        access="surrogate",
+        surfaces=_CONTINUOUS | _WORDS,
+        defaults={
+            "steps": 10,
+            "relative_step": None,
+            "momentum": 1.0,
+            "loss": "ce",
+            "diversity": 0.0,
+            "translation": 0,
+        },
+    ),
 )
