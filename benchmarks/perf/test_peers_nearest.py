@@ -130,7 +130,7 @@ def test_jsma(benchmark: Any) -> None:
         },
         (1, count),
         judge,
-        f"JSMA, theta 1, gamma 0.1, {count} MNIST images, undefended CNN",
+        f"JSMA, l0 (pixels), theta 1, gamma 0.1, {count} MNIST images, undefended CNN",
     )
     assert_not_worse(facts, "torchattacks")
 
