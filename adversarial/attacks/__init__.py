@@ -185,22 +185,6 @@ ENTRIES: tuple[AttackEntry, ...] = (
         defaults={"steps": 8, "loss": "ce", "beam": 4},
     ),
     AttackEntry(
-        name="transfer",
-        code="adversarial.attacks.transfer:transfer",
-        summary="gradient steps with momentum on other models; the victim is never asked",
-        paper="https://arxiv.org/abs/1605.07277",
-        access="surrogate",
-        surfaces=_CONTINUOUS | _WORDS,
-        defaults={
-            "steps": 10,
-            "relative_step": None,
-            "momentum": 1.0,
-            "loss": "ce",
-            "diversity": 0.0,
-            "translation": 0,
-        },
-    ),
-    AttackEntry(
         name="cw-ctc",
         code="adversarial.attacks.ctc_target:ctc_target",
         summary="the least noise that makes a transcriber say a given text",
