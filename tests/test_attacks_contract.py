@@ -20,6 +20,7 @@ from adversarial.errors import InvalidOption, NotApplicable, QueryLimitReached
 from adversarial.goals import Flip
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
+from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.registry import AttackEntry, resolve
 from adversarial.spaces import Space, embeddings, observations, pixels, waveform, words
@@ -31,7 +32,10 @@ TESTED = ("pixels", "waveform", "embeddings", "observations", "words")
 NORMS = {"pixels": "linf", "waveform": "snr", "embeddings": "l2", "observations": "linf", "words": "l0"}
 BUDGETS = {"pixels": 0.2, "waveform": 15.0, "embeddings": 1.0, "observations": 0.5, "words": 2.0}
 ZERO = {**dict.fromkeys(BUDGETS, 0.0), "waveform": float("inf")}
-PAIRS = [(entry, surface) for entry in ENTRIES for surface in TESTED if surface in entry.surfaces]
+HOTFLIP = next(entry for entry in ENTRIES if entry.name == "hotflip")
+# The search for a given transcript needs a transcriber: tests/test_ctc_target.py has one.
+GENERAL = [entry for entry in ENTRIES if entry.name != "cw-ctc"]
+PAIRS = [(entry, surface) for entry in GENERAL for surface in TESTED if surface in entry.surfaces]
 MISFITS = [(entry, surface) for entry in ENTRIES for surface in TESTED if surface not in entry.surfaces]
 
 
@@ -99,43 +103,67 @@ def space(surface: str, inputs: Inputs, threat: Threat) -> Space:
 
 
 def threat_of(entry: AttackEntry, surface: str, budgets: dict[str, float] = BUDGETS) -> Threat:
+    if entry.name == "jsma" and surface in entry.surfaces:
+        return Threat(surface, "l0", 2.0 if budgets is BUDGETS else 0.0, entry.access)  # type: ignore[arg-type]
     return Threat(surface, NORMS[surface], budgets[surface], entry.access)  # type: ignore[arg-type]
 
 
 def problem(
-    surface: str, threat: Threat, rows: list[int] | None = None, seed: int = 0, early_stopping: bool = False
+    entry: AttackEntry,
+    surface: str,
+    threat: Threat | None = None,
+    rows: list[int] | None = None,
+    seed: int = 0,
+    early_stopping: bool = False,
 ) -> tuple[Problem, RowWise]:
-    """All rows by default. Labels are the victim's own decisions, so that every row begins unbroken."""
+    """All rows by default. Labels are the victim's own decisions, so that every row begins unbroken. A victim that is
+    not to be asked gets a surrogate that counts for it."""
+    threat = threat_of(entry, surface) if threat is None else threat
     inputs, width = batch(surface)
     victim = RowWise(width)
     labels = victim(inputs).values.argmax(1)
     chosen = torch.arange(ROWS) if rows is None else torch.tensor(rows)
     victim.forwards = victim.backwards = 0
-    keys = Keys.of(seed, [f"row-{row}" for row in chosen.tolist()])
+    keys, ledger = Keys.of(seed, [f"row-{row}" for row in chosen.tolist()]), Ledger()
+    place, goal = space(surface, inputs.take(chosen), threat), Flip(labels[chosen])
+    surrogates = ()
+    if entry.access == "surrogate":
+        asked = threat.with_access("gradient")
+        surrogates = (Problem(victim, place, goal, asked, keys, ledger=ledger, early_stopping=False),)
     return Problem(
         victim,
-        space(surface, inputs.take(chosen), threat),
-        Flip(labels[chosen]),
+        place,
+        goal,
         threat,
         keys,
+        ledger=ledger,
         early_stopping=early_stopping,
+        minimum_norm=entry.minimum_norm,
+        surrogates=surrogates,
     ), victim
 
 
-def function(entry: AttackEntry) -> partial[None]:
+def run(entry: AttackEntry, attacked: Problem, surface: str) -> None:
+    """Few steps; what is fitted learns on rows of its own, whose passes are not counted here."""
     options = dict(entry.defaults)
-    if "steps" in options and options["steps"] > 5:
-        options["steps"] = 5
+    for option in ("steps", "binary_steps"):
+        if options.get(option, 0) > 5:
+            options[option] = 5
     if "restarts" in options:
         options["restarts"] = 2
-    return partial(resolve(entry.code), **options)
+    function = partial(resolve(entry.code), **options)
+    if entry.stage != "fit":
+        function(attacked)
+        return
+    fitted = replace(entry, stage="test")
+    function(lambda: iter([problem(fitted, surface, attacked.threat, seed=5)[0]]))(attacked)
 
 
 @pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
 def test_it_stays_inside_leaves_its_input_alone_and_never_lowers_the_loss(entry: AttackEntry, surface: str) -> None:
-    attacked, victim = problem(surface, threat_of(entry, surface))
+    attacked, victim = problem(entry, surface, threat_of(entry, surface))
     before = attacked.inputs.clone()
-    function(entry)(attacked)
+    run(entry, attacked, surface)
     audited = audit(attacked.space, attacked.best.d, before)
     if "steps" in entry.defaults and entry.name != "hotflip-one-step":
         after = attacked.goal.loss(victim(audited.inputs), "ce")
@@ -145,28 +173,28 @@ def test_it_stays_inside_leaves_its_input_alone_and_never_lowers_the_loss(entry:
 
 @pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
 def test_the_same_seed_gives_the_same_bytes_alone_in_threes_and_reversed(entry: AttackEntry, surface: str) -> None:
-    whole, _ = problem(surface, threat_of(entry, surface))
-    function(entry)(whole)
+    whole, _ = problem(entry, surface, threat_of(entry, surface))
+    run(entry, whole, surface)
     for groups in ([[0], [1], [2], [3], [4], [5]], [[0, 1, 2], [3, 4, 5]], [[5, 4, 3, 2, 1, 0]]):
         for rows in groups:
-            part, _ = problem(surface, threat_of(entry, surface), rows)
-            function(entry)(part)
+            part, _ = problem(entry, surface, threat_of(entry, surface), rows)
+            run(entry, part, surface)
             assert torch.equal(part.best.d, whole.best.d[rows])
 
 
 @pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
 def test_another_seed_gives_other_bytes_where_there_is_chance(entry: AttackEntry, surface: str) -> None:
-    one, _ = problem(surface, threat_of(entry, surface))
-    other, _ = problem(surface, threat_of(entry, surface), seed=1)
-    function(entry)(one)
-    function(entry)(other)
+    one, _ = problem(entry, surface, threat_of(entry, surface))
+    other, _ = problem(entry, surface, threat_of(entry, surface), seed=1)
+    run(entry, one, surface)
+    run(entry, other, surface)
     assert torch.equal(one.best.d, other.best.d) != entry.name.startswith(("noise", "pgd", "apgd"))
 
 
 @pytest.mark.parametrize(("entry", "surface"), PAIRS, ids=name)
 def test_a_budget_of_nothing_changes_nothing(entry: AttackEntry, surface: str) -> None:
-    attacked, _ = problem(surface, threat_of(entry, surface, ZERO))
-    function(entry)(attacked)
+    attacked, _ = problem(entry, surface, threat_of(entry, surface, ZERO))
+    run(entry, attacked, surface)
     assert attacked.space.apply(attacked.best.d).same_as(attacked.inputs)
 
 
@@ -175,8 +203,8 @@ def test_a_budget_of_nothing_changes_nothing(entry: AttackEntry, surface: str) -
 def test_the_ledger_counts_what_passes_through_the_victim(
     entry: AttackEntry, surface: str, early_stopping: bool
 ) -> None:
-    attacked, victim = problem(surface, threat_of(entry, surface), early_stopping=early_stopping)
-    function(entry)(attacked)
+    attacked, victim = problem(entry, surface, threat_of(entry, surface), early_stopping=early_stopping)
+    run(entry, attacked, surface)
     assert attacked.ledger.forwards == victim.forwards
     assert attacked.ledger.backwards == victim.backwards
     if not early_stopping and entry.name == "pgd":
@@ -190,9 +218,9 @@ def test_the_ledger_counts_what_passes_through_the_victim(
 @pytest.mark.parametrize(("entry", "surface"), [p for p in PAIRS if p[0].access != "none"], ids=name)
 @pytest.mark.parametrize("limit", [1, 3])
 def test_no_row_asks_more_often_than_its_limit(entry: AttackEntry, surface: str, limit: int) -> None:
-    attacked, victim = problem(surface, replace(threat_of(entry, surface), query_limit=limit))
+    attacked, victim = problem(entry, surface, replace(threat_of(entry, surface), query_limit=limit))
     with contextlib.suppress(QueryLimitReached):
-        function(entry)(attacked)
+        run(entry, attacked, surface)
     assert int(attacked.best.asked.max()) <= limit
     assert victim.forwards <= limit * ROWS
 
@@ -201,10 +229,10 @@ def test_no_row_asks_more_often_than_its_limit(entry: AttackEntry, surface: str,
 def test_rows_that_are_done_leave_at_once(surface: str) -> None:
     entry = next(e for e in ENTRIES if e.name == ("hotflip" if surface == "words" else "pgd"))
     threat = threat_of(entry, surface, {**BUDGETS, "pixels": 1.0, "waveform": -20.0, "observations": 9.0})
-    attacked, victim = problem(surface, threat, early_stopping=True)
-    function(entry)(attacked)
-    full, all_rows = problem(surface, threat)
-    function(entry)(full)
+    attacked, victim = problem(entry, surface, threat, early_stopping=True)
+    run(entry, attacked, surface)
+    full, all_rows = problem(entry, surface, threat)
+    run(entry, full, surface)
     assert int(attacked.best.success.sum()) > 0
     assert victim.forwards < all_rows.forwards
     assert torch.equal(attacked.best.success, full.best.success)
@@ -215,9 +243,11 @@ def test_a_pair_that_does_not_fit_says_why(entry: AttackEntry, surface: str) -> 
     reason = entry.reason_against(surface)
     assert reason is not None
     assert len(reason) > 20
-    attacked, _ = problem(surface, threat_of(entry, surface))
+    if surface == "waveform":
+        return  # what does not fit here is the transcriber, which has no class decision; the victim here has one
+    attacked, _ = problem(entry, surface, threat_of(entry, surface))
     with pytest.raises(NotApplicable):
-        function(entry)(attacked)
+        run(entry, attacked, surface)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=name)
@@ -254,16 +284,16 @@ def test_registered_defaults_are_the_functions_own(entry: AttackEntry) -> None:
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
 def test_steps_that_are_shares_of_the_budget_need_a_finite_one(attack: str, surface: str) -> None:
     entry = next(entry for entry in ENTRIES if entry.name == attack)
-    attacked, victim = problem(surface, threat_of(entry, surface, dict.fromkeys(TESTED, float("inf"))))
+    attacked, victim = problem(entry, surface, threat_of(entry, surface, dict.fromkeys(TESTED, float("inf"))))
     with pytest.raises(NotApplicable, match="must be finite"):
-        function(entry)(attacked)
+        run(entry, attacked, surface)
     assert victim.forwards == 0
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"restarts": 0}, {"relative_step": 0.0}, {"relative_step": -1.0}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     entry = next(entry for entry in ENTRIES if entry.name == "pgd")
-    attacked, _ = problem("pixels", threat_of(entry, "pixels"))
+    attacked, _ = problem(entry, "pixels")
     with pytest.raises(InvalidOption, match="must be"):
         resolve(entry.code)(attacked, **options)
 
@@ -273,14 +303,14 @@ def test_a_fraction_of_a_word_is_no_word(steps: int) -> None:
     """A budget of 1.5 must not choose two words and lose the better one to the projection."""
     found = []
     for budget in (1.0, 1.5):
-        attacked, _ = problem("words", Threat("words", "l0", budget))
+        attacked, _ = problem(HOTFLIP, "words", Threat("words", "l0", budget))
         resolve("adversarial.attacks.hotflip:hotflip")(attacked, steps=steps)
         found.append(attacked.best.d)
     assert torch.equal(*found)
 
 
 def test_a_gain_is_the_first_order_change_from_what_stands_there_now() -> None:
-    attacked, victim = problem("words", Threat("words", "l0", 2.0))
+    attacked, victim = problem(HOTFLIP, "words", Threat("words", "l0", 2.0))
     d = torch.zeros(ROWS, 6, dtype=torch.int64)
     d[:, 0] = 2
     gains = attacked.gains(d, "margin")
@@ -308,14 +338,14 @@ def looks(attacked: Problem) -> list[Tensor]:
     found: list[Tensor] = []
     for method in ("gradient", "gains"):
         own = getattr(attacked, method)
-        setattr(attacked, method, lambda d, loss="ce", own=own: found.append(d.clone()) or own(d, loss))
+        setattr(attacked, method, lambda d, *how, own=own: found.append(d.clone()) or own(d, *how))
     return found
 
 
 @pytest.mark.parametrize("surface", ["pixels", "waveform", "embeddings", "observations"])
 def test_every_restart_starts_somewhere_else(surface: str) -> None:
     entry = next(entry for entry in ENTRIES if entry.name == "pgd")
-    attacked, _ = problem(surface, threat_of(entry, surface))
+    attacked, _ = problem(entry, surface, threat_of(entry, surface))
     found = looks(attacked)
     resolve(entry.code)(attacked, steps=1, restarts=3)
     assert len(found) == 3
@@ -327,7 +357,7 @@ def test_hotflip_never_takes_a_replacement_back() -> None:
     """Undoing would gain here now and then, and run in circles; exchanging is allowed."""
     undoing = 0
     for seed in range(6):
-        attacked, victim = problem("words", Threat("words", "l0", 3.0))
+        attacked, victim = problem(HOTFLIP, "words", Threat("words", "l0", 3.0))
         victim.table = draw(seed, 200, 4) * 3
         found = looks(attacked)
         resolve("adversarial.attacks.hotflip:hotflip")(attacked, steps=8)
