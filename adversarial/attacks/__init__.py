@@ -211,4 +211,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
             "translation": 0,
         },
     ),
+    AttackEntry(
+        name="universal",
+        code="adversarial.attacks.universal:universal",
+        summary="one perturbation for all inputs, learned on other examples",
+        paper="https://arxiv.org/abs/1610.08401",
+        access="gradient",
+        surfaces=_CONTINUOUS,
+        stage="fit",
+        excluded=dict.fromkeys(
+            WORD_SURFACES, "words cannot be stepped along a gradient: trigger-words is this attack on words"
+        ),
+        defaults={"epochs": 10, "loss": "ce", "momentum": 0.7},
+    ),
 )
