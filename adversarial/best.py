@@ -75,19 +75,22 @@ class Best:
             success, damage, loss, done = success[chosen], damage[chosen], loss[chosen], done[chosen]
         else:
             self.top_loss[rows] = torch.maximum(self.top_loss[rows], loss)
-        first = self.first_loss[rows]
-        self.first_loss[rows] = torch.where(torch.isnan(first), loss, first)
         old_success, old_damage, old_loss = self.success[rows], self.damage[rows], self.loss[rows]
         higher = (damage > old_damage) | ((damage == old_damage) & (loss > old_loss))
-        better = torch.where(success == old_success, higher, success) | ~self.known[rows]
+        better = torch.where(success == old_success, higher, success)
+        known = self.known[rows]
+        if not bool(known.all()):
+            better = better | ~known
+            self.first_loss[rows] = torch.where(known, self.first_loss[rows], loss)
+            self.known[rows] = True
         self._keep(rows, d, damage, loss, better)
-        fresh = rows[success & ~old_success]
-        self.asked_at_success[fresh] = torch.where(
-            self.asked_at_success[fresh] < 0, self.asked[fresh], self.asked_at_success[fresh]
-        )
-        self.success[fresh] = True
-        self.known[rows] = True
-        self.done[rows] |= done
+        if bool(success.any()):
+            fresh = rows[success & ~old_success]
+            self.asked_at_success[fresh] = torch.where(
+                self.asked_at_success[fresh] < 0, self.asked[fresh], self.asked_at_success[fresh]
+            )
+            self.success[fresh] = True
+            self.done[rows] |= done
 
     def note_gradients(self, rows: Tensor, zero: Tensor, broken: Tensor) -> None:
         """Counts gradients that are exactly zero and gradients that are not finite; bool, a value a row of rows."""

@@ -21,7 +21,10 @@ def gradients_of_columns(outputs: Tensor, variable: Tensor) -> list[Tensor]:
     if not outputs.requires_grad:
         raise NotApplicable("no gradient of the victim's scores reaches its input (is it detached, or no_grad?)")
     columns = outputs.shape[1]
-    if columns > 1 and variable.device.type != "cpu":
+    if columns == 1:
+        (only,) = torch.autograd.grad(outputs.sum(), variable, allow_unused=True)
+        return [torch.zeros_like(variable) if only is None else only]
+    if variable.device.type != "cpu":
         seeds = torch.eye(columns, device=outputs.device, dtype=outputs.dtype)
         seeds = seeds[:, None].expand(columns, *outputs.shape)
         (together,) = torch.autograd.grad(outputs, variable, seeds, allow_unused=True, is_grads_batched=True)

@@ -40,9 +40,10 @@ def search(problem: Problem, start: Start, step: Step, members: int = 1) -> None
                 state = {name: torch.cat([state[name], began[name]]) for name in began} if len(rows) else began
                 rows = torch.cat([rows, fresh])
                 view = _view(problem, rows)
-        if not len(rows):
-            return
-        rows, view, state = _those(view.alive(), rows, view, state)
+                # Starting may have asked, and so finished a row.
+                rows, view, state = _those(view.alive(), rows, view, state)
+            elif not len(rows):
+                return
         if len(rows):
             state, going = step(view, state)
             rows, view, state = _those(going & view.alive(), rows, view, state)

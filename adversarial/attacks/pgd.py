@@ -54,12 +54,14 @@ def pgd(
         if momentum:
             gradient = following["direction"] = momentum * state["direction"] + of_unit_mean(gradient)
         following["d"] = d = space.step(state["d"], gradient, share * space.radius)
-        last = (left == 0) & view.alive()
-        if bool(last.all()):
-            view.evaluate(d, loss)
-        elif bool(last.any()):
-            view.take(last).evaluate(d[last], loss)
-        return following, left > 0
+        going = left > 0
+        if not bool(going.all()):
+            last = ~going & view.alive()
+            if bool(last.all()):
+                view.evaluate(d, loss)
+            elif bool(last.any()):
+                view.take(last).evaluate(d[last], loss)
+        return following, going
 
     search(problem, start, step, restarts)
 
