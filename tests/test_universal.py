@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.pgd import pgd
+from adversarial.attacks.trigger_words import trigger_words
 from adversarial.attacks.universal import universal
 from adversarial.audit import audit
 from adversarial.errors import InvalidOption, NotApplicable
@@ -17,7 +19,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
-from adversarial.spaces import Ball, embeddings, observations, pixels, waveform
+from adversarial.spaces import Ball, embeddings, observations, pixels, waveform, words
 from adversarial.threats import Threat
 
 
@@ -215,3 +217,110 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(NotApplicable, match="learned for inputs of"):
         attack(problem("pixels", "linf", 0.1, victim, wide, ledger))
     assert isinstance(problem("pixels", "linf", 0.1, victim, wide, ledger).space, Ball)
+
+
+class Bag:
+    """The margin of a sentence is the sum of its words' values, and, where `bent`, a bow over the sum. Counts rows."""
+
+    differentiable = True
+
+    def __init__(self, bent: bool = False) -> None:
+        self.vectors, self.weight, self.bent = draw(4, 80, 5), draw(5, 5), bent
+        self.asked, self.backwards = 0, 0
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.vectors[ids]
+
+    def __call__(self, inputs: Inputs) -> Scores:
+        vectors = inputs.values if inputs.values.is_floating_point() else self.embed(inputs.values)
+        assert inputs.mask is not None
+        self.asked += len(vectors)
+        if vectors.requires_grad:
+            vectors.register_hook(self._count)
+        values = ((vectors * self.weight).sum(-1) * inputs.mask).sum(1)
+        margin = values + 4 * torch.sin(values) if self.bent else values
+        return Scores(torch.stack([-margin, margin], 1))
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+def sentences(victim: Bag, seed: int, rows: int, budget: float, ledger: Ledger, first: int = 0) -> Problem:
+    """Words first to first + 19, each with the same three candidates wherever it occurs."""
+    mask = torch.arange(6) < (6 - torch.arange(rows) % 5)[:, None]
+    ids = torch.randint(first, first + 20, (rows, 6), generator=torch.Generator().manual_seed(seed))
+    ids = torch.where(mask, ids, 0)
+    table = torch.cat([ids[:, :, None], (ids[:, :, None] + torch.tensor([20, 31, 40])).clamp(max=79)], 2)
+    threat = Threat("words", "l0", budget)
+    keys, labels = Keys.of(0, [str(row) for row in range(rows)]), torch.zeros(rows, dtype=torch.int64)
+    space = words(Inputs(ids, mask), threat, table)
+    return Problem(victim, space, Flip(labels), threat, keys, ledger=ledger, early_stopping=False)
+
+
+def learned(victim: Bag, ledger: Ledger, budget: float = 2.0, **options: object) -> Callable[[Problem], None]:
+    return trigger_words(
+        lambda: iter([sentences(victim, seed, 40, budget, ledger) for seed in (1, 2, 3)]),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("budget", [0.0, 1.0, 2.5, 6.0])
+def test_where_gains_do_not_depend_on_the_sentence_rules_are_as_good_as_an_attack_on_each(budget: float) -> None:
+    victim, ledger = Bag(), Ledger()
+    attack = learned(victim, ledger, budget, rounds=2)
+    asked = victim.asked
+    attacked = sentences(victim, 9, 20, budget, ledger)
+    attack(attacked)
+    assert victim.asked == asked
+    audit(attacked.space, attacked.best.d, attacked.inputs)
+    known = sentences(victim, 9, 20, budget, ledger)
+    hotflip(known, steps=6, loss="margin")
+    margins = [victim(attacked.space.apply(one.best.d)).values[:, 1] for one in (attacked, known)]
+    assert torch.allclose(*margins, atol=1e-4)
+
+
+def test_a_rule_is_the_same_for_all_sentences_and_says_nothing_of_unseen_words() -> None:
+    victim, ledger = Bag(bent=True), Ledger()
+    attack = learned(victim, ledger, rounds=3)
+    replaced: dict[int, int] = {}
+    for seed in (9, 10, 11):
+        attacked = sentences(victim, seed, 40, 2.0, ledger)
+        attack(attacked)
+        before, after = attacked.inputs.values, attacked.space.apply(attacked.best.d).values
+        for word, replacement in zip(before[after != before].tolist(), after[after != before].tolist(), strict=True):
+            assert replaced.setdefault(word, replacement) == replacement
+    assert len(replaced) > 5
+    unseen = sentences(victim, 9, 40, 2.0, ledger, first=20)
+    attack(unseen)
+    assert bool((unseen.best.d == 0).all())
+
+
+def test_a_round_costs_a_forward_and_a_backward_and_the_last_set_a_forward() -> None:
+    victim, ledger = Bag(), Ledger()
+    learned(victim, ledger, rounds=4)
+    assert (ledger.forwards, ledger.backwards) == (5 * 120, 4 * 120) == (victim.asked, victim.backwards)
+
+
+def test_more_rounds_never_fool_fewer_rows_of_the_split_they_learn_on() -> None:
+    fooled = []
+    for rounds in (1, 2, 3, 6):
+        victim, ledger = Bag(bent=True), Ledger()
+        attack = learned(victim, ledger, rounds=rounds)
+        attacked = [sentences(victim, seed, 40, 2.0, ledger) for seed in (1, 2, 3)]
+        for one in attacked:
+            attack(one)
+        fooled.append(sum(int(one.evaluate(one.best.d).success.sum()) for one in attacked))
+    clean = sum(int(one.evaluate(one.space.null()).success.sum()) for one in attacked)
+    assert fooled == sorted(fooled)
+    assert fooled[-1] > clean
+
+
+def test_rules_need_words_and_rounds() -> None:
+    with pytest.raises(InvalidOption, match="rounds must be at least 1"):
+        learned(Bag(), Ledger(), rounds=0)
+    with pytest.raises(NotApplicable, match="fit split is empty"):
+        trigger_words(lambda: iter(()))
+    with pytest.raises(NotApplicable, match="candidates"):
+        trigger_words(fit_split("pixels", "linf", 0.1, Linear("pixels"), Ledger()))
+    with pytest.raises(NotApplicable, match="words are attacked"):
+        universal(lambda: iter([sentences(Bag(), 1, 4, 2.0, Ledger())]))

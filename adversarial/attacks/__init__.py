@@ -224,4 +224,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
         ),
         defaults={"epochs": 10, "loss": "ce", "momentum": 0.7},
     ),
+    AttackEntry(
+        name="trigger-words",
+        code="adversarial.attacks.trigger_words:trigger_words",
+        summary="rules, this word for that one, for all sentences, learned on other examples",
+        paper="https://arxiv.org/abs/1908.07125",
+        access="gradient",
+        surfaces=_WORDS,
+        stage="fit",
+        excluded=dict.fromkeys(
+            CONTINUOUS_SURFACES, "replaces words by candidates: universal is this attack where there are no words"
+        ),
+        defaults={"rounds": 5, "loss": "margin"},
+    ),
 )
