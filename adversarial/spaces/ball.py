@@ -43,7 +43,8 @@ class Ball:
             object.__setattr__(self, "_own", self._own_norm().to(torch.float32))
         if self._room is None and (self.low is not None or self.high is not None):
             object.__setattr__(self, "_room", self._margins(self.inputs.values.detach()))
-        if self._walls is None and self._is_cube():
+        # Without a bound, only the input range is left, whatever the norm.
+        if self._walls is None and (self._is_cube() or bool(torch.isinf(self.radius).all())):
             object.__setattr__(self, "_walls", self._cube())
 
     def null(self) -> Tensor:
@@ -144,7 +145,7 @@ class Ball:
         if self.sparse and self._room is not None:
             return self.project(d + self._fill(d, gradient, length, self._room))
         lengths = length.reshape(-1, *[1] * (d.ndim - 1))
-        if self._walls is not None and self.inputs.mask is None:
+        if self._walls is not None and self._is_cube() and self.inputs.mask is None:
             # The same as below in half the passes over d: this line runs at every step of most attacks.
             return torch.clamp(torch.addcmul(d, gradient.sign(), lengths), *self._walls)
         return self.project(d + lengths * self.steepest(gradient, d))
