@@ -29,11 +29,11 @@ def deepfool(
     """Steps to the nearest boundary of the victim made linear, until it is crossed; a row stops at its first success.
 
     overshoot: the point looked at is the sum of the steps times 1 + overshoot. first_step: how much of its way the
-    first step goes, in (0, 1]; 1 is the published algorithm. Walls are left out of the linear victim, so steps are
-    long, and the first one would follow a gradient that is not the boundary's all the way there. candidates: how many wrong classes, the
-    likeliest at the clean input, are considered; None means all. A goal of one class is reached by steps to the
-    boundary between it and the likeliest other one. A step costs two forwards and a backward for each class considered:
-    rows that a forward finds broken cost no backwards.
+    first step goes, in (0, 1]; 1 is the published algorithm. Features at a wall have no part in a step, so steps are
+    long, and all of the first one would follow a gradient that is not the boundary's. candidates: how many wrong
+    classes, the likeliest at the clean input, are considered; None means all. A goal of one class is reached by steps
+    to the boundary between it and the likeliest other one. A step costs two forwards and a backward for each class
+    considered: rows that a forward finds broken cost no backwards.
     """
     if steps < 1:
         raise InvalidOption(f"steps must be at least 1, got {steps}")
@@ -72,8 +72,8 @@ def deepfool(
 
         found = view.jacobian(state["d"], leads)
         move, moved = _to_the_nearest(space, found, state["d"])
-        move[state["left"] == steps] *= first_step
-        following["total"] = total = state["total"] + move
+        share = torch.where(state["left"] == steps, first_step, 1.0).reshape(-1, *[1] * (move.ndim - 1))
+        following["total"] = total = torch.addcmul(state["total"], move, share)
         following["d"] = d = space.project((1 + overshoot) * total)
         following["left"] = left = state["left"] - 1
         asking = ~found.success & moved & view.alive()
