@@ -98,7 +98,172 @@ MINI_1: Final = Suite(
     unrealisable=(_EMBEDDINGS,),
 )
 
-SUITES: Final[Mapping[str, Suite]] = MappingProxyType({suite.name: suite for suite in (MINI_1,)})
+# What mini@2 and full@1 ask of a continuous attack at once: its quality at these shares of the budget, too.
+_CURVE: Final = (0.25, 0.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """How a task is attacked in a suite: goal, rows at once, batches loaded together."""
+
+    task: str
+    goal: str
+    batch_size: int
+    queue: int = 1
+
+
+_IMAGE: Final = _Setting("image-digits", "flip", 100, queue=4)
+_SPEECH: Final = _Setting("speech-digits", "worst", 32)
+_TEXT: Final = _Setting("sentiment-reviews", "flip", 64, queue=4)
+_CONTROL: Final = _Setting("control-cartpole", "flip", 100)
+
+_ACCESS: Final = {"noise": "none", "transfer": "surrogate"}
+_GOALS: Final = {"cw-ctc": "target"}
+# Attacks that are measured at several budgets: those that look for the nearest success say it without another pass.
+_CURVED: Final = frozenset({"pgd", "hotflip", "deepfool", "cw", "cw-ctc", "jsma", "jsma-words"})
+
+
+def _clean(setting: _Setting) -> TrialSpec:
+    return TrialSpec(setting.task, NONE, NONE, goal=setting.goal, batch_size=setting.batch_size)
+
+
+def _specs(setting: _Setting, threat: str, attacks: Mapping[str, Mapping[str, Any]]) -> Iterable[TrialSpec]:
+    for attack, params in attacks.items():
+        yield TrialSpec(
+            setting.task,
+            attack,
+            f"{threat}@{_ACCESS.get(attack, 'gradient')}",
+            MappingProxyType(dict(params)),
+            _GOALS.get(attack, setting.goal),
+            setting.batch_size,
+            queue=setting.queue,
+            curve=_CURVE if attack in _CURVED else (),
+        )
+
+
+_CW_SHORT: Final[Mapping[str, Any]] = {"binary_steps": 4, "steps": 50, "learning_rate": 0.05, "initial_const": 1.0}
+_APGD_SHORT: Final[Mapping[str, Any]] = {"steps": 20}
+_CTC_SHORT: Final[Mapping[str, Any]] = {"steps": 60}
+
+MINI_2: Final = Suite(
+    name="mini@2",
+    summary="four tasks, three models each, at most eight attacks a task, with budget curves; minutes on two cores",
+    trials=(
+        _clean(_IMAGE),
+        *_specs(
+            _IMAGE,
+            _PIXELS,
+            {
+                "noise": _SIGN,
+                "pgd": _PGD,
+                "apgd-t": _APGD_SHORT,
+                "deepfool": {},
+                "cw": _CW_SHORT,
+                "universal": {},
+                "transfer": {},
+            },
+        ),
+        *_specs(_IMAGE, "pixels-l0:8", {"jsma": {"share": 0.25}}),
+        _clean(_SPEECH),
+        *_specs(
+            _SPEECH,
+            _WAVEFORM,
+            {
+                "noise": _SIGN,
+                "fgsm": {},
+                "pgd": _PGD,
+                "apgd-ce": _APGD_SHORT,
+                "universal": {},
+                "transfer": {},
+                "cw-ctc": _CTC_SHORT,
+            },
+        ),
+        _clean(_TEXT),
+        *_specs(
+            _TEXT,
+            _WORDS,
+            {
+                "noise": {},
+                "hotflip-one-step": {},
+                "hotflip": {},
+                "hotflip-beam": {},
+                "jsma-words": {},
+                "trigger-words": {},
+                "transfer": {},
+            },
+        ),
+        *_specs(_TEXT, _EMBEDDINGS, {"noise": _SIGN, "pgd": _PGD, "transfer": {}}),
+        _clean(_CONTROL),
+        *_specs(
+            _CONTROL,
+            _OBSERVATIONS,
+            {"noise": _SIGN, "fgsm": {}, "apgd-dlr": {"steps": 10}, "deepfool": {}, "universal": {}, "transfer": {}},
+        ),
+        *_specs(_CONTROL, _OBSERVATIONS, {"pgd": {"steps": 10}}),
+        *_specs(_CONTROL, "observations-l0:2", {"jsma": {"share": 0.5}}),
+    ),
+    ranking_threats=MINI_1.ranking_threats,
+    unrealisable=(_EMBEDDINGS,),
+)
+
+# Every attack on every task; where a pair does not fit, its cell says why.
+_STEPPED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "noise": _SIGN,
+    "fgsm": {},
+    "bim": {},
+    "mi-fgsm": {},
+    "pgd": {"steps": 40},
+    "apgd-ce": {"steps": 40},
+    "apgd-dlr": {"steps": 40},
+    "apgd-t": {"steps": 40},
+    "deepfool": {},
+    "cw": _CW_SHORT,
+    "universal": {},
+    "transfer": {},
+}
+_WORDED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "hotflip-one-step": {},
+    "hotflip": {},
+    "hotflip-beam": {},
+    "jsma-words": {},
+    "trigger-words": {},
+}
+_FULL: Final = {**_STEPPED, "jsma": {}, **_WORDED, "cw-ctc": {}}
+_FULL_CONTROL: Final = {
+    **_FULL,
+    "pgd": {"steps": 20},
+    "apgd-ce": {"steps": 20},
+    "apgd-dlr": {"steps": 20},
+    "apgd-t": {"steps": 20},
+    "cw": {"binary_steps": 3, "steps": 15, "learning_rate": 0.1, "initial_const": 1.0},
+}
+_OTHER_NORMS: Final = {name: _STEPPED[name] for name in ("noise", "fgsm", "pgd", "apgd-ce", "deepfool", "transfer")}
+
+FULL_1: Final = Suite(
+    name="full@1",
+    summary="every attack on every task, further norms, budget curves; an hour or more on two cores",
+    trials=(
+        _clean(_IMAGE),
+        *_specs(_IMAGE, _PIXELS, {name: how for name, how in _FULL.items() if name != "jsma"}),
+        *_specs(_IMAGE, "pixels-l2:1", {**_OTHER_NORMS, "cw": _CW_SHORT}),
+        *_specs(_IMAGE, "pixels-l1:4", _OTHER_NORMS),
+        *_specs(_IMAGE, "pixels-l0:8", {"noise": _SIGN, "jsma": {"share": 0.25}}),
+        _clean(_SPEECH),
+        *_specs(_SPEECH, _WAVEFORM, _FULL),
+        _clean(_TEXT),
+        *_specs(_TEXT, _WORDS, _FULL),
+        *_specs(_TEXT, _EMBEDDINGS, {**_STEPPED, "jsma": {}}),
+        _clean(_CONTROL),
+        *_specs(_CONTROL, _OBSERVATIONS, {name: how for name, how in _FULL_CONTROL.items() if name != "jsma"}),
+        *_specs(_CONTROL, "observations-l2:0.4", {"noise": _SIGN, "pgd": {"steps": 20}, "deepfool": {}}),
+        *_specs(_CONTROL, "observations-l0:2", {"noise": _SIGN, "jsma": {"share": 0.5}}),
+    ),
+    ranking_threats=MINI_1.ranking_threats,
+    unrealisable=(_EMBEDDINGS,),
+    timeout_seconds=3600.0,
+)
+
+SUITES: Final[Mapping[str, Suite]] = MappingProxyType({suite.name: suite for suite in (MINI_1, MINI_2, FULL_1)})
 
 
 def suite_named(name: str) -> Suite:

@@ -17,7 +17,6 @@ import torch
 from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.pgd import pgd
 from adversarial.ledger import Ledger
-from adversarial.problem import Problem
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
@@ -131,8 +130,9 @@ def test_no_attack_touches_the_global_generator() -> None:
 
 
 def test_the_problem_is_the_only_argument_that_an_attack_needs() -> None:
+    needed = {"test": ("problem", "Problem"), "fit": ("problems", "Callable[[], Iterator[Problem]]")}
     for entry in catalog().attacks():
         function = resolve(entry.code)
-        code = function.__code__
-        assert code.co_argcount == 1
-        assert function.__annotations__["problem"] in (Problem, "Problem")
+        name, kind = needed[entry.stage]
+        assert function.__code__.co_varnames[: function.__code__.co_argcount] == (name,)
+        assert function.__annotations__[name] == kind

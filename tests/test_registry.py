@@ -8,9 +8,11 @@ import pytest
 
 from adversarial.errors import DataError, DuplicateName, UnknownName
 from adversarial.registry import AttackEntry, Registry, resolve
-from adversarial.threats import CONTINUOUS_SURFACES, SURFACES
+from adversarial.threats import CONTINUOUS_SURFACES, SURFACES, Threat
 from benchmarks.catalog import catalog
-from benchmarks.suites import MINI_1, NONE
+from benchmarks.planning import Settings, plan_cells
+from benchmarks.suites import FULL_1, MINI_1, MINI_2, NONE, Suite
+from leaderboard.results import canonical_json
 
 
 def entry(name: str) -> AttackEntry:
@@ -74,24 +76,91 @@ def test_entries_name_code_that_exists() -> None:
         assert callable(resolve(one.code))
 
 
-# The design's table, for the rows that are in: where each attack runs.
+CONTINUOUS, WORDS = set(CONTINUOUS_SURFACES), {"words", "characters"}
+CLASSES = CONTINUOUS - {"waveform"}
+
+# The design's table, row by row: where each attack runs, and the entries that are it there.
 TABLE = {
-    "none": set(SURFACES) - {"rewards", "training-set"},
-    "noise": set(SURFACES) - {"rewards", "training-set"},
-    "fgsm": set(CONTINUOUS_SURFACES),
-    "pgd": set(CONTINUOUS_SURFACES),
-    "hotflip": {"words", "characters"},
-    "hotflip-one-step": {"words", "characters"},
+    "none": {"none": CONTINUOUS | WORDS},
+    "noise": {"noise": CONTINUOUS | WORDS},
+    "FGSM": {"fgsm": CONTINUOUS, "hotflip-one-step": WORDS},
+    "I-FGSM / PGD": {
+        "bim": CONTINUOUS,
+        "mi-fgsm": CONTINUOUS,
+        "pgd": CONTINUOUS,
+        "hotflip": WORDS,
+        "hotflip-beam": WORDS,
+    },
+    "APGD": {"apgd-ce": CONTINUOUS, "apgd-dlr": CLASSES, "apgd-t": CLASSES},
+    "JSMA": {"jsma": {"pixels", "observations"}, "jsma-words": WORDS},
+    "DeepFool": {"deepfool": CLASSES},
+    "Carlini & Wagner": {"cw": CLASSES, "cw-ctc": {"waveform"}},
+    "universal perturbation": {"universal": CONTINUOUS, "trigger-words": WORDS},
+    "transfer": {"transfer": CONTINUOUS | WORDS},
 }
+PAIRS = {name: surfaces for row in TABLE.values() for name, surfaces in row.items()}
 
 
 def test_the_pairs_that_fit_are_those_of_the_designs_table() -> None:
-    assert {attack.name: set(attack.surfaces) for attack in catalog().attacks()} == TABLE
+    assert {attack.name: set(attack.surfaces) for attack in catalog().attacks()} == PAIRS
     for attack in catalog().attacks():
         for surface in SURFACES:
             reason = attack.reason_against(surface)
-            assert (reason is None) == (surface in TABLE[attack.name])
+            assert (reason is None) == (surface in PAIRS[attack.name])
             assert reason is None or len(reason) > 15
+
+
+def test_every_row_of_the_table_runs_somewhere_in_every_domain_or_says_why_not() -> None:
+    """What the design marks as not applicable, and nothing else."""
+    missing = {
+        (row, surface)
+        for row, entries in TABLE.items()
+        for surface in ("pixels", "waveform", "embeddings", "words", "observations")
+        if not any(surface in surfaces for surfaces in entries.values())
+    }
+    assert missing == {
+        ("APGD", "words"),
+        ("JSMA", "waveform"),
+        ("JSMA", "embeddings"),
+        ("DeepFool", "waveform"),
+        ("DeepFool", "words"),
+        ("Carlini & Wagner", "words"),
+    }
+
+
+@pytest.mark.parametrize("suite", [MINI_2, FULL_1], ids=["mini@2", "full@1"])
+def test_the_cells_without_a_number_are_the_pairs_that_do_not_fit(suite: Suite) -> None:
+    for planned in plan_cells(suite, catalog(), Settings()):
+        if planned.cell.threat == NONE:
+            assert not planned.reason
+            continue
+        surface = Threat.parse(planned.cell.threat).surface
+        assert bool(planned.reason) == (surface not in PAIRS[planned.cell.attack]), planned.cell.label
+
+
+def test_the_suites_hold_the_new_attacks() -> None:
+    for task in catalog().tasks():
+        few = {trial.attack for trial in MINI_2.trials if trial.task == task.name} - {NONE}
+        every = {trial.attack for trial in FULL_1.trials if trial.task == task.name}
+        assert len(few) <= 8
+        assert every == set(PAIRS)
+    assert {trial.attack for trial in MINI_2.trials} >= set(PAIRS) - {"bim", "mi-fgsm"}
+
+
+def test_a_model_is_never_its_own_surrogate() -> None:
+    transfers = [one for one in plan_cells(MINI_2, catalog(), Settings()) if one.cell.attack == "transfer"]
+    assert len(transfers) == 15
+    for planned in transfers:
+        assert len(planned.surrogate_folders) == 2
+        assert planned.model_folder not in planned.surrogate_folders
+        assert planned.cell.model + "=" not in str(planned.cell.options["surrogates"])
+
+
+def test_cells_of_a_plain_run_have_no_options_and_keep_their_ids() -> None:
+    cells = plan_cells(MINI_1, catalog(), Settings())
+    assert all(not one.cell.options for one in cells)
+    assert b"options" not in canonical_json(cells[0].cell)
+    assert any(one.cell.options.get("curve") == "0.25 0.5 2" for one in plan_cells(MINI_2, catalog(), Settings()))
 
 
 def test_mini_1_never_changes() -> None:

@@ -46,9 +46,7 @@ def images(rows: int = ROWS) -> Tensor:
     return brightness[:, None, None, None].expand(rows, 1, 3, 3).contiguous()
 
 
-def problem(
-    width: int | None, limit: int | None = None, rows: int = ROWS, half: bool = False
-) -> tuple[Problem, Victim]:
+def problem(width: int | None, limit: int | None = None, rows: int = ROWS) -> tuple[Problem, Victim]:
     victim, threat = Victim(), Threat("pixels", "linf", 0.3, query_limit=limit)
     keys = Keys.of(0, [f"row-{row}" for row in range(rows)])
     labels = torch.zeros(rows, dtype=torch.int64)

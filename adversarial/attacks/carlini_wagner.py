@@ -76,12 +76,15 @@ def carlini_wagner(
             "loss": zero + torch.inf,
             "checked": zero + torch.inf,
             "tau": zero + torch.inf,
+            "near": zero + torch.inf,
+            "floor": zero,
             "hit": torch.zeros_like(member, dtype=torch.bool),
         }
         return {**state, "unit": _unit(view)} if scaled else state
 
     def step(view: Problem, state: State) -> tuple[State, Tensor]:
-        d, const, tau, unit = state["d"], state["const"], state["tau"], state.get("unit")
+        d, const, unit = state["d"], state["const"], state.get("unit")
+        tau, near = state["tau"], state["near"]
         shape = (-1, *[1] * (d.ndim - 1))
         found = view.gradient(d, "margin")
         size = d if unit is None else d / torch.where(unit > 0, unit, 1.0)
@@ -93,8 +96,9 @@ def carlini_wagner(
             excess = (size.abs() - tau.reshape(shape)).clamp_(min=0)
             cost = excess.flatten(1).sum(1)
             gradient = size.sign() * (excess > 0) - slope * pull.reshape(shape)
-            hit = found.success & (distance <= tau)
-            tau = torch.where(found.success, torch.minimum(tau, TAU_SHRINK * distance), tau)
+            hit = found.success & (distance < near)
+            near = torch.where(hit, distance, near)
+            tau = torch.where(hit, torch.maximum(TAU_SHRINK * near, (state["floor"] + near) / 2), tau)
         else:
             cost, hit = distance.square(), found.success
             gradient = torch.addcmul(2 * size, slope, pull.reshape(shape), value=-1)
@@ -118,6 +122,7 @@ def carlini_wagner(
             "loss": loss,
             "checked": torch.where(checking, loss, state["checked"]),
             "tau": tau,
+            "near": near,
             "hit": state["hit"] | hit,
         }
         if bool(ended.any()):
@@ -141,10 +146,20 @@ def _next_round(state: State, ended: Tensor) -> State:
     upper = torch.where(ended & hit, torch.minimum(state["upper"], const), state["upper"])
     lower = torch.where(ended & ~hit, torch.maximum(state["lower"], const), state["lower"])
     following = torch.where(torch.isinf(upper), const * RAISE, (lower + upper) / 2)
+    # A bound in vain becomes the floor of those to come, halfway to the nearest success.
+    vain = ended & ~hit & torch.isfinite(state["near"])
+    floor = torch.where(vain, state["tau"], state["floor"])
+    tau = torch.where(vain, (floor + state["near"]) / 2, state["tau"])
     fresh = ended.nonzero().squeeze(1)
     cleared = {name: state[name].index_fill(0, fresh, 0) for name in ("d", "mean", "spread", "age", "hit")}
     opened = {name: state[name].index_fill(0, fresh, torch.inf) for name in ("loss", "checked")}
-    searched = {"upper": upper, "lower": lower, "const": torch.where(ended, following, const)}
+    searched = {
+        "upper": upper,
+        "lower": lower,
+        "const": torch.where(ended, following, const),
+        "floor": floor,
+        "tau": tau,
+    }
     return {**state, **cleared, **opened, **searched, "round": state["round"] + ended}
 
 

@@ -20,6 +20,8 @@ from adversarial.problem import Problem
 from adversarial.spaces import pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
+from benchmarks.perf import judging, models
+from benchmarks.perf.timing import note, race
 
 
 STEPS, BATCH = 20, 128
@@ -83,3 +85,19 @@ def test_overhead(benchmark: Any, attack: Callable[[Problem], None], steps: int,
     benchmark.extra_info["ratio to the bare loop"] = round(min(ours) / min(floor), 3)
     benchmark.pedantic(attacked, rounds=3, iterations=1, warmup_rounds=0)
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", ["mnist-undefended", "mnist-adversarial"])
+def test_overhead_of_a_search(benchmark: Any, name: str) -> None:
+    """PGD-40 with rows that leave, against nothing but the passes that it asked for, row for row."""
+    module = judging.model_or_skip(name)
+    images, labels = judging.pictures_or_skip(models.MNIST, 1_000)
+    victim, threat = ModuleVictim(module), Threat.parse("pixels-linf:0.3@gradient")
+    keys = Keys.of(0, [str(row) for row in range(len(images))])
+
+    def attacked() -> None:
+        pgd(Problem(victim, pixels(Inputs(images), threat), Flip(labels), threat, keys, width=200), steps=40)
+
+    bare_loop = partial(judging.bare_loop, module, images, labels, judging.passes_of(attacked))
+    found = race(benchmark, attacked, {"bare loop": bare_loop})
+    note(benchmark, found, (), {}, setting=f"PGD-40 search alone, linf 0.3, 1000 MNIST images, {name[6:]} CNN")
