@@ -156,8 +156,8 @@ def test_filters_name_the_nearest() -> None:
 
 
 def test_unknown_suites_name_the_nearest() -> None:
-    assert suite_named("mini").name == "mini@1"
-    with pytest.raises(UnknownName, match="did you mean 'mini@1'"):
+    assert suite_named("mini").name == "mini@2"
+    with pytest.raises(UnknownName, match="did you mean 'mini@2'"):
         suite_named("mini@7")
 
 

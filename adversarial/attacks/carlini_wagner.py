@@ -37,7 +37,8 @@ def carlini_wagner(
     """Minimises the squared distance plus a constant times what the margin lacks, by Adam inside the input range; a
     binary search for each row's smallest constant that still succeeds.
 
-    In linf, what features exceed a bound by stands for the distance, and the bound follows each success down.
+    In linf, what features exceed a bound by stands for the distance, the victim sees them cut at the bound, and the bound
+    follows each success down.
     learning_rate: in the units of the norm; it falls to nothing over a search. confidence: the margin that counts as a
     success. abort_early: a row whose search stalls goes on to its next constant. A row costs at most
     binary_steps * steps forwards and as many backwards.
@@ -86,18 +87,22 @@ def carlini_wagner(
         d, const, unit = state["d"], state["const"], state.get("unit")
         tau, near = state["tau"], state["near"]
         shape = (-1, *[1] * (d.ndim - 1))
-        found = view.gradient(d, "margin")
         size = d if unit is None else d / torch.where(unit > 0, unit, 1.0)
+        tried = d
+        if linf:
+            inside = torch.minimum(torch.maximum(size, -tau.reshape(shape)), tau.reshape(shape))
+            tried = inside if unit is None else inside * unit
+        found = view.gradient(tried, "margin")
         lacking = (confidence - found.loss).clamp(min=0)
         pull = const * (lacking > 0)
         slope = found.values if unit is None else found.values * unit
-        distance = view.space.norm(d)
+        distance = view.space.norm(tried)
         if linf:
-            excess = (size.abs() - tau.reshape(shape)).clamp_(min=0)
+            excess = (size - inside).abs_()
             cost = excess.flatten(1).sum(1)
             gradient = size.sign() * (excess > 0) - slope * pull.reshape(shape)
-            hit = found.success & (distance < near)
-            near = torch.where(hit, distance, near)
+            hit = found.success
+            near = torch.where(hit, torch.minimum(near, distance), near)
             tau = torch.where(hit, torch.maximum(TAU_SHRINK * near, (state["floor"] + near) / 2), tau)
         else:
             cost, hit = distance.square(), found.success
@@ -110,6 +115,8 @@ def carlini_wagner(
         ahead = view.space.project(d - (move if unit is None else move * unit))
         loss = torch.minimum(state["loss"], cost + const * lacking)
         checking = age % window == 0
+        if linf:  # a new bound is a new loss
+            loss = torch.where(hit, torch.inf, loss)
         ended = age >= steps
         if abort_early:
             ended = ended | (checking & ~(loss <= STALLED * state["checked"]))
@@ -126,7 +133,7 @@ def carlini_wagner(
             "hit": state["hit"] | hit,
         }
         if bool(ended.any()):
-            following = _next_round(following, ended)
+            following = _next_round(following, ended, linf)
         there = found.success & (distance == 0)  # nothing is nearer
         return following, (following["round"] < binary_steps) & ~there
 
@@ -140,12 +147,16 @@ def _schedule(learning_rate: float, age: Tensor, steps: int) -> tuple[Tensor, Te
     return rate.to(torch.float32), (1 - SPREAD_MEMORY**age).rsqrt().to(torch.float32)
 
 
-def _next_round(state: State, ended: Tensor) -> State:
-    """The state in which rows that have ended begin again from the clean input, with their next constant."""
+def _next_round(state: State, ended: Tensor, linf: bool) -> State:
+    """The state in which rows that have ended begin again from the clean input, with their next constant (and bound)."""
     const, hit = state["const"], state["hit"]
-    upper = torch.where(ended & hit, torch.minimum(state["upper"], const), state["upper"])
     lower = torch.where(ended & ~hit, torch.maximum(state["lower"], const), state["lower"])
-    following = torch.where(torch.isinf(upper), const * RAISE, (lower + upper) / 2)
+    if linf:  # the bound alone decides the distance: a constant that was large enough stays
+        upper = state["upper"]
+        following = torch.where(hit, const, const * RAISE)
+    else:
+        upper = torch.where(ended & hit, torch.minimum(state["upper"], const), state["upper"])
+        following = torch.where(torch.isinf(upper), const * RAISE, (lower + upper) / 2)
     # A bound in vain becomes the floor of those to come, halfway to the nearest success.
     vain = ended & ~hit & torch.isfinite(state["near"])
     floor = torch.where(vain, state["tau"], state["floor"])
