@@ -37,7 +37,7 @@ def carlini_wagner(
     """Minimises the squared distance plus a constant times what the margin lacks, by Adam inside the input range; a
     binary search for each row's smallest constant that still succeeds.
 
-    In linf, what features exceed a bound by stands for the distance, the victim sees them cut at the bound, and the bound
+    In linf, what features exceed a bound by stands for the distance, the victim sees them cut at it, and the bound
     follows each success down.
     learning_rate: in the units of the norm; it falls to nothing over a search. confidence: the margin that counts as a
     success. abort_early: a row whose search stalls goes on to its next constant. A row costs at most
@@ -148,7 +148,7 @@ def _schedule(learning_rate: float, age: Tensor, steps: int) -> tuple[Tensor, Te
 
 
 def _next_round(state: State, ended: Tensor, linf: bool) -> State:
-    """The state in which rows that have ended begin again from the clean input, with their next constant (and bound)."""
+    """The state in which rows that have ended begin again from the clean input, with their next constant and bound."""
     const, hit = state["const"], state["hit"]
     lower = torch.where(ended & ~hit, torch.maximum(state["lower"], const), state["lower"])
     if linf:  # the bound alone decides the distance: a constant that was large enough stays
