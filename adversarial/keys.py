@@ -77,7 +77,7 @@ class Keys:
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Uniform on the open interval (0, 1), in steps of 2^-24; float32 [batch, *shape]."""
         top = _shift_right(self.bits(shape), 41).to(torch.float32)  # 23 bits, so that adding 1/2 stays exact
-        return (top + 0.5) * 2.0**-23
+        return top.add_(0.5).mul_(2.0**-23)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal by the inverse of its distribution; float32 [batch, *shape]."""
@@ -95,10 +95,11 @@ class Keys:
 
 def _shift_right(value: Tensor, count: int) -> Tensor:
     """A logical shift; torch's own keeps the sign."""
-    return (value >> count) & ((1 << (64 - count)) - 1)
+    return (value >> count).bitwise_and_((1 << (64 - count)) - 1)
 
 
 def _mix(value: Tensor) -> Tensor:
-    value = (value ^ _shift_right(value, 30)) * _MIX_1
-    value = (value ^ _shift_right(value, 27)) * _MIX_2
-    return value ^ _shift_right(value, 31)
+    # In place but for the first line: starts of a search are as many numbers as the batch has features.
+    value = (value ^ _shift_right(value, 30)).mul_(_MIX_1)
+    value.bitwise_xor_(_shift_right(value, 27)).mul_(_MIX_2)
+    return value.bitwise_xor_(_shift_right(value, 31))

@@ -108,7 +108,7 @@ class Problem:
         with torch.no_grad():
             scores = self._answer(self.space.apply(d))
             losses = self.goal.loss(scores, loss, towards)
-        success = self._judge(d, scores, losses)
+        success = self._judge(d, scores, losses, loss, towards)
         if self.threat.access == "labels":
             return Outcome(success, None, None)
         return Outcome(success, losses, scores)
@@ -123,7 +123,7 @@ class Problem:
         losses = self.goal.loss(scores, loss, towards)
         values = self._backwards(losses[:, None], variable)[0]
         scores, losses = scores.detach(), losses.detach()
-        success = self._judge(variable.detach(), scores, losses)
+        success = self._judge(variable.detach(), scores, losses, loss, towards)
         return Gradient(self._checked(values), losses, success, scores)
 
     def jacobian(self, d: Tensor, outputs: Callable[[Tensor], Tensor]) -> Jacobian:
@@ -146,7 +146,7 @@ class Problem:
         found = outputs(scores.values)
         values = torch.stack([self._checked(v) for v in self._backwards(found, variable)])
         scores = scores.detach()
-        success = self._judge(d, scores, self.goal.loss(scores, "margin"))
+        success = self._judge(d, scores, self.goal.loss(scores, "margin"), "margin")
         if not is_continuous(self.space):
             values = torch.stack([self._changes(variable.detach(), value) for value in values])
         return Jacobian(values, found.detach(), success, scores)
@@ -168,7 +168,7 @@ class Problem:
         losses = self.goal.loss(scores, loss)
         values = self._backwards(losses[:, None], inputs.values)[0]
         scores, losses = scores.detach(), losses.detach()
-        success = self._judge(d, scores, losses)
+        success = self._judge(d, scores, losses, loss)
         return Gradient(self._changes(inputs.values.detach(), self._checked(values)), losses, success, scores)
 
     def submit(self, d: Tensor) -> None:
@@ -252,10 +252,10 @@ class Problem:
         self.ledger.backward(len(self._rows) * len(gradients))
         return gradients
 
-    def _judge(self, d: Tensor, scores: Scores, losses: Tensor) -> Tensor:
+    def _judge(self, d: Tensor, scores: Scores, losses: Tensor, loss: str, towards: Tensor | None = None) -> Tensor:
         verdict = self.goal.judge(scores)
         if self._half and bool(verdict.success.any()):
-            verdict, losses = self._confirmed(d, verdict, losses)
+            verdict, losses = self._confirmed(d, verdict, losses, loss, towards)
         losses = torch.where(torch.isnan(losses), -torch.inf, losses)
         damage = verdict.damage
         if self.minimum_norm:
@@ -263,14 +263,17 @@ class Problem:
         self._best.offer(self._rows, d.detach(), verdict.success, damage, losses, verdict.done, self._repeated)
         return verdict.success
 
-    def _confirmed(self, d: Tensor, verdict: Judgement, losses: Tensor) -> tuple[Judgement, Tensor]:
+    def _confirmed(
+        self, d: Tensor, verdict: Judgement, losses: Tensor, loss: str, towards: Tensor | None
+    ) -> tuple[Judgement, Tensor]:
         """The successes judged again on a float32 pass; a row that fails it is no success, whatever bfloat16 says."""
         rows = verdict.success.nonzero().squeeze(1)
         self.ledger.forward(len(rows))
         self._best.asked.index_add_(0, self._rows[rows], torch.ones_like(rows))
         with torch.no_grad():
             goal, scores = self.goal.take(rows), self._victim(self.space.apply(d.detach()).take(rows))
-            sure, found = goal.judge(scores), goal.loss(scores, "ce")
+            towards = None if towards is None else towards[rows]
+            sure, found = goal.judge(scores), goal.loss(scores, loss, towards)
         return (
             Judgement(
                 verdict.success.index_copy(0, rows, sure.success),

@@ -92,6 +92,10 @@ class Threat:
     def with_access(self, access: Access) -> Threat:
         return replace(self, access=access)
 
+    def on_surrogates(self) -> Threat:
+        """The same perturbations on models of the attacker's own: gradients, and as many queries as it likes."""
+        return replace(self, access="gradient", query_limit=None)
+
     def scaled(self, factor: float) -> Threat:
         """The same threat at factor times the distance (for snr: 20 log10(factor) dB lower), to 12 digits."""
         if self.norm == "snr":

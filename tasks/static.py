@@ -200,7 +200,7 @@ class _Search:
             space = space.with_budget(torch.full_like(space.radius, torch.inf))
         before, weights = space.inputs.clone(), weight_versions(victim)
         keys = Keys.of(trial.seed, batch.ids, trial.device)
-        goal, ask = task.goal(batch, trial.goal), threat.with_access("gradient")
+        goal, ask = task.goal(batch, trial.goal), threat.on_surrogates()
         problem = Problem(
             victim,
             space,

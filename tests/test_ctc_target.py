@@ -65,6 +65,12 @@ def test_success_is_the_transcript_and_only_paths_that_collapse_to_it_are_read(m
     assert goal.take(torch.tensor([1, 0])).judge(frames("nine", "one")).success.tolist() == [True, True]
 
 
+def test_spaces_count_as_in_a_transcript_that_is_read() -> None:
+    goal = TargetTranscript.of(["two two"] * 3, ["one  nine ", "one nine", "one nine"])
+    verdict = goal.judge(frames("one nine", " one  nine", "onenine"))
+    assert verdict.success.tolist() == [True, True, False]
+
+
 def test_a_target_that_is_the_transcript_is_refused() -> None:
     with pytest.raises(InvalidOption, match="row 1"):
         TargetTranscript.of(["one", "two"], ["two", "two"])

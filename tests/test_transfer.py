@@ -54,7 +54,7 @@ def images() -> Tensor:
 def problems(target: Bent, surrogates: list[Bent], space: Space, threat: Threat) -> tuple[Problem, Ledger]:
     keys, ledger = Keys.of(0, list("abcde")), Ledger()
     goal = Flip(torch.zeros(ROWS, dtype=torch.int64))
-    asked = threat.with_access("gradient")
+    asked = threat.on_surrogates()
     others = tuple(Problem(one, space, goal, asked, keys, ledger=ledger, early_stopping=False) for one in surrogates)
     return Problem(target, space, goal, threat, keys, ledger=ledger, surrogates=others), ledger
 
@@ -153,7 +153,14 @@ def test_on_words_the_replacements_are_the_best_for_the_sum_of_the_surrogates(bu
 
 
 def test_bad_options_and_a_lonely_target_are_refused() -> None:
-    for options in ({"steps": 0}, {"momentum": 2.0}, {"diversity": -1.0}, {"translation": 4}):
+    for options in (
+        {"steps": 0},
+        {"momentum": 2.0},
+        {"diversity": -1.0},
+        {"translation": 4},
+        {"translation": 7},
+        {"relative_step": 0.0},
+    ):
         with pytest.raises(InvalidOption):
             made_on([Bent(draw(2, 36))], **options)
     with pytest.raises(NotApplicable, match="another model"):
@@ -164,3 +171,13 @@ def test_bad_options_and_a_lonely_target_are_refused() -> None:
     problem, _ = problems(Bent(draw(5, 4)), [Bent(draw(2, 4))], space, threat)
     with pytest.raises(InvalidOption, match="images"):
         partial(transfer, diversity=0.5)(problem)
+    other = Problem(Bent(draw(2, 3)), embeddings(Inputs(draw(1, ROWS, 3)), threat), problem.goal, threat, problem.keys)
+    with pytest.raises(InvalidOption, match=r"\[5, 3\] where the target reads \[5, 4\]"):
+        transfer(Problem(Bent(draw(5, 4)), space, problem.goal, threat, problem.keys, surrogates=(other,)))
+
+
+def test_a_query_limit_binds_the_target_and_not_the_attackers_own_models() -> None:
+    threat = Threat.parse("pixels-linf:0.1@surrogate<=2")
+    assert str(threat.on_surrogates()) == "pixels-linf:0.1@gradient"
+    found, _ = made_on([Bent(draw(2, 36))], str(threat), steps=5)
+    assert bool((found != 0).any())

@@ -40,9 +40,8 @@ def pgd(
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
 
     def start(view: Problem, member: Tensor) -> State:
-        d = view.space.null()
-        if random_start:
-            d = view.space.sample(view.keys.fold_each("pgd", numbers=member))
+        keys = view.keys.fold_each("pgd", numbers=member)
+        d = view.space.sample(keys) if random_start else view.space.null()
         state = {"d": d, "left": torch.full_like(member, steps)}
         return {**state, "direction": torch.zeros_like(d)} if momentum else state
 

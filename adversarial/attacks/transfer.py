@@ -41,6 +41,9 @@ def transfer(
         raise InvalidOption(f"diversity is a chance in [0, 1], got {diversity}")
     if translation and translation % 2 == 0:
         raise InvalidOption(f"translation is an odd width, or 0; got {translation}")
+    if relative_step is not None and not relative_step > 0:
+        raise InvalidOption(f"relative_step must be above 0, got {relative_step}")
+    _check_shapes(problem, diversity, translation)
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
     for view in problem.batches():
         if is_continuous(view.space):
@@ -50,13 +53,28 @@ def transfer(
         view.submit(d)
 
 
+def _check_shapes(problem: Problem, diversity: float, translation: int) -> None:
+    shape = list(problem.inputs.values.shape)
+    for surrogate in problem.surrogates:
+        other = list(surrogate.inputs.values.shape)
+        if other != shape:
+            raise InvalidOption(
+                f"a surrogate reads inputs {other} where the target reads {shape}; they must be the same"
+            )
+    if diversity and len(shape) != 4:
+        raise InvalidOption(f"diversity resizes images [batch, channels, height, width], not {shape}")
+    if translation and len(shape) not in (2, 4):
+        raise InvalidOption(f"translation smooths images and waveforms, not {shape}")
+    shifted = shape[2:] if len(shape) == 4 else shape[1:]
+    if translation > min(shifted):
+        raise InvalidOption(f"translation {translation} is wider than the inputs {shifted}")
+
+
 def _climb(
     problem: Problem, steps: int, share: float, momentum: float, loss: str, diversity: float, translation: int
 ) -> Tensor:
     space, surrogates = bounded(problem.space), problem.surrogates
     d, direction = space.null(), torch.zeros_like(space.null())
-    if diversity and d.ndim != 4:
-        raise InvalidOption(f"diversity resizes images [batch, channels, height, width], not {list(d.shape)}")
     for step in range(steps):
         gathered = torch.zeros_like(d)
         for place, surrogate in enumerate(surrogates):

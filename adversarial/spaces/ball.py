@@ -32,20 +32,19 @@ class Ball:
     high: Tensor | None = None
     relative: bool = False
     quantum: float = 0.0
-    # Derived from the inputs once a batch, not once a step: each row's own norm, and the d that the range admits; where
-    # features do not share the budget, the walls are both at once.
+    # Derived from the inputs once a batch, not once a step, and only where asked for: each row's own norm, and what
+    # _room and _walls below give.
     _own: Tensor | None = field(default=None, repr=False)
-    _room: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
-    _walls: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _known_room: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _known_walls: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _walled: bool | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self._own is None and (self.relative or self.geometry.coupled):
             object.__setattr__(self, "_own", self._own_norm().to(torch.float32))
-        if self._room is None and (self.low is not None or self.high is not None):
-            object.__setattr__(self, "_room", self._margins(self.inputs.values.detach()))
-        # Without a bound, only the input range is left, whatever the norm.
-        if self._walls is None and (self._is_cube() or bool(torch.isinf(self.radius).all())):
-            object.__setattr__(self, "_walls", self._cube())
+        if self._walled is None:
+            # Without a bound, only the input range is left, whatever the norm.
+            object.__setattr__(self, "_walled", self._is_cube() or bool(torch.isinf(self.radius).all()))
 
     def null(self) -> Tensor:
         return torch.zeros_like(self.inputs.values)
@@ -174,17 +173,33 @@ class Ball:
         return self._room
 
     def take(self, rows: Tensor) -> Self:
+        walls = self._walls
         return replace(
             self,
             inputs=self.inputs.take(rows),
             radius=self.radius[rows],
             _own=None if self._own is None else self._own[rows],
-            _room=_rows_of(self._room, rows),
-            _walls=_rows_of(self._walls, rows),
+            # Where there are walls the room is seldom asked for, and rows leave at every step.
+            _known_room=_rows_of(self._room, rows) if walls is None else None,
+            _known_walls=_rows_of(walls, rows),
         )
 
     def with_budget(self, radius: Tensor) -> Self:
-        return replace(self, radius=radius, _walls=None)
+        return replace(self, radius=radius, _known_walls=None, _walled=None)
+
+    @property
+    def _room(self) -> tuple[Tensor, Tensor] | None:
+        """The lowest and the highest d that the input range admits; None where it is open."""
+        if self._known_room is None and (self.low is not None or self.high is not None):
+            object.__setattr__(self, "_known_room", self._margins(self.inputs.values.detach()))
+        return self._known_room
+
+    @property
+    def _walls(self) -> tuple[Tensor, Tensor] | None:
+        """The lowest and the highest d that range and radius admit, where features do not share the budget."""
+        if self._known_walls is None and self._walled:
+            object.__setattr__(self, "_known_walls", self._cube())
+        return self._known_walls
 
     def _is_cube(self) -> bool:
         """Whether ball and box together are just a lowest and a highest d for each feature."""
@@ -198,9 +213,10 @@ class Ball:
     def _cube(self) -> tuple[Tensor, Tensor]:
         values = self.inputs.values
         radius = self.radius.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
-        if self._room is None:
+        if self.low is None and self.high is None:
             return (-radius).expand_as(values), radius.expand_as(values)
-        return torch.maximum(self._room[0], -radius), torch.minimum(self._room[1], radius)
+        low, high = self._margins(values.detach()) if self._known_room is None else self._known_room
+        return torch.maximum(low, -radius), torch.minimum(high, radius)
 
     def _limit(self) -> Tensor:
         """The radius in units of the geometry, [batch]."""
@@ -216,8 +232,8 @@ class Ball:
     def _margins(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """The lowest and highest d that the input range admits at values, 0 included: a row outside of the range may
         stay where it is."""
-        low = torch.full_like(values, -torch.inf) if self.low is None else (self.low - values).clamp(max=0)
-        high = torch.full_like(values, torch.inf) if self.high is None else (self.high - values).clamp(min=0)
+        low = torch.full_like(values, -torch.inf) if self.low is None else (self.low - values).clamp_(max=0)
+        high = torch.full_like(values, torch.inf) if self.high is None else (self.high - values).clamp_(min=0)
         return low, high
 
     def _span(self) -> Tensor:

@@ -63,7 +63,7 @@ class Linf:
             return keys.sign((features,))
         if distribution == "gaussian":
             return (keys.normal((features,)) / 2).clamp(-1, 1)  # 2 deviations reach the ball's surface
-        return keys.uniform((features,)) * 2 - 1
+        return keys.uniform((features,)).mul_(2).sub_(1)
 
     def round(self, d: Tensor, radius: Tensor) -> Tensor:
         whole = radius.floor()[:, None]

@@ -146,7 +146,7 @@ class _Attacker:
                     surrogate,
                     space,
                     goal,
-                    threat.with_access("gradient"),
+                    threat.on_surrogates(),
                     keys,
                     ledger=self._ledger,
                     early_stopping=False,

@@ -13,7 +13,7 @@ from torch.nn import functional
 from adversarial.errors import InvalidOption, NotApplicable, UnknownName
 from adversarial.goals import Judgement
 from adversarial.inputs import Scores
-from tasks.speech.transcripts import BLANK, collapse, decode, encode, word_errors
+from tasks.speech.transcripts import BLANK, collapse, decode, encode, letters, word_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ class TargetTranscript:
     @classmethod
     def of(cls, references: Sequence[str], targets: Sequence[str], device: torch.device | str = "cpu") -> Self:
         """Raises InvalidOption where a target is its own reference: it is reached by doing nothing."""
+        targets = [" ".join(target.split()) for target in targets]  # as a transcript is read
         for row, (reference, target) in enumerate(zip(references, targets, strict=True)):
-            if reference == target:
+            if " ".join(reference.split()) == target:
                 raise InvalidOption(f"target {target!r} of row {row} is its transcript; choose another one")
         return cls(tuple(references), tuple(targets), *encode(targets, device))
 
@@ -96,11 +97,11 @@ class TargetTranscript:
         return -ctc(scores, self.tokens, self.lengths)
 
     def judge(self, scores: Scores) -> Judgement:
-        """By the best path of each row, compared symbol by symbol: only where it collapses to the target is there a
-        transcript to read. Damage is success."""
-        found = collapse(scores)
+        """By the best path of each row, compared letter by letter: only where it has the target's is there a transcript
+        to read. Damage is success."""
+        found = letters(collapse(scores))
         width = max(found.shape[1], self.tokens.shape[1])
-        found, wanted = (functional.pad(part, (0, width - part.shape[1])) for part in (found, self.tokens))
+        found, wanted = (functional.pad(part, (0, width - part.shape[1])) for part in (found, letters(self.tokens)))
         matches = (found == wanted).all(1) & scores.finite()
         success = matches.clone()
         rows = matches.nonzero().squeeze(1)

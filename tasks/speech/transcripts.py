@@ -17,6 +17,7 @@ from tasks.speech.corpus import WORDS
 
 
 BLANK: Final = 0
+SPACE: Final = 1
 ALPHABET: Final = "\0 " + "".join(sorted(set("".join(WORDS))))  # a frame's symbols; the first is the blank
 _CODES: Final = np.frombuffer(ALPHABET.encode("ascii"), dtype=np.uint8)
 
@@ -55,9 +56,18 @@ def collapse(scores: Scores) -> Tensor:
         path = torch.where(scores.mask, path, BLANK)
     kept = path != BLANK
     kept[:, 1:] &= path[:, 1:] != path[:, :-1]
+    return _packed(path, kept)
+
+
+def letters(symbols: Tensor) -> Tensor:
+    """Symbols [batch, length] without spaces, filled up with blanks."""
+    return _packed(symbols, (symbols != BLANK) & (symbols != SPACE))
+
+
+def _packed(symbols: Tensor, kept: Tensor) -> Tensor:
     # What is not kept goes to a column in front, which is then cut off.
     place = torch.where(kept, kept.cumsum(1), 0)
-    packed = path.new_zeros(len(path), path.shape[1] + 1).scatter_(1, place, path)
+    packed = symbols.new_zeros(len(symbols), symbols.shape[1] + 1).scatter_(1, place, symbols)
     return packed[:, 1:]
 
 
