@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from adversarial.attacks.pgd import pgd
 from adversarial.diagnostics import Trace
+from adversarial.goals import Flip
+from adversarial.inputs import Inputs
+from adversarial.keys import Keys
+from adversarial.problem import Problem
 from adversarial.registry import Registry, resolve
+from adversarial.spaces import pixels
+from adversarial.threats import Threat
+from adversarial.victims import ModuleVictim
 from benchmarks.catalog import catalog
 from benchmarks.suites import SUITES
 
@@ -72,7 +84,7 @@ def test_python_examples_run(name: str) -> None:
 
 
 def test_the_plugin_of_the_page_works(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", page("docs/extending.md"), re.DOTALL)
+    block = re.findall(r"```python\n(.*?)```", page("docs/extending.md"), re.DOTALL)[0]
     path = tmp_path / "plugin.py"
     path.write_text(block, encoding="utf-8")
     registry = Registry()
@@ -80,6 +92,25 @@ def test_the_plugin_of_the_page_works(tmp_path: Path) -> None:
     entry = registry.attack("halfway")
     assert resolve(entry.code).__doc__ == "Half a step along the gradient."
     assert list(registry.plugins) == ["plugin plugin.py"]
+
+
+def test_the_search_of_the_page_is_bim() -> None:
+    block = re.findall(r"```python\n(.*?)```", page("docs/extending.md"), re.DOTALL)[1]
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/extending.md", "exec"), names)
+    images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    victim = ModuleVictim(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+    labels = victim.module(images).argmax(1)
+    threat = Threat.parse("pixels-linf:0.02")
+    found = []
+    for attack in (names["stepwise"], partial(pgd, steps=10, relative_step=0.1, random_start=False)):
+        keys = Keys.of(0, [str(row) for row in range(5)])
+        problem = Problem(victim, pixels(Inputs(images), threat), Flip(labels), threat, keys, early_stopping=False)
+        attack(problem)
+        found.append(problem.best)
+    assert bool((found[0].d != 0).any())
+    assert bool((found[0].loss <= found[1].loss + 1e-6).all())  # BIM looks at its last point as well
+    assert torch.allclose(found[0].loss, found[1].loss, atol=0.1)
 
 
 def test_the_readme_shows_a_board_of_all_tasks_and_models() -> None:

@@ -74,11 +74,12 @@ def test_deepfool(benchmark: Any, name: str) -> None:
     assert_not_worse(facts, "foolbox")
 
 
-def test_carlini_wagner(benchmark: Any) -> None:
+@pytest.mark.parametrize("name", ["mnist-undefended", "mnist-adversarial"], ids=["undefended", "adversarial"])
+def test_carlini_wagner(benchmark: Any, name: str) -> None:
     """Five searches of a hundred steps. The step and the first constant are such that foolbox breaks every image; at
     its own defaults it would need ten thousand steps a search."""
     skip_unless_registered("cw")
-    module, images, labels = digits("mnist-undefended", COUNT)
+    module, images, labels = digits(name, COUNT)
     binary_steps, steps, rate, initial = 5, 100, 0.1, 1.0
     run = partial(attack, module, images, labels, "cw", "pixels-l2:inf@gradient")
     settings: dict[str, Any] = {
@@ -97,12 +98,13 @@ def test_carlini_wagner(benchmark: Any) -> None:
         },
         (COUNT,),
         partial(judging.nearest, module, images, labels),
-        f"C&W, l2, {binary_steps} x {steps} steps, {COUNT} MNIST images, undefended CNN",
+        f"C&W, l2, {binary_steps} x {steps} steps, {COUNT} MNIST images, {name.removeprefix('mnist-')} CNN",
     )
     assert_not_worse(facts, "foolbox")
 
 
-def test_jsma(benchmark: Any) -> None:
+@pytest.mark.parametrize("name", ["mnist-undefended", "mnist-adversarial"], ids=["undefended", "adversarial"])
+def test_jsma(benchmark: Any, name: str) -> None:
     """Towards (label + 1) % 10, pairs of pixels set to 1, at most a tenth of them: 78 of 784.
 
     ART's takes the two pixels with the largest gradient of the target and looks at no other class, which is another,
@@ -110,7 +112,7 @@ def test_jsma(benchmark: Any) -> None:
     """
     skip_unless_registered("jsma")
     count = 20
-    module, images, labels = digits("mnist-undefended", count)
+    module, images, labels = digits(name, count)
     targets = (labels + 1) % 10
 
     def judge(found: Tensor) -> dict[str, float]:
@@ -130,7 +132,7 @@ def test_jsma(benchmark: Any) -> None:
         },
         (1, count),
         judge,
-        f"JSMA, l0 (pixels), theta 1, gamma 0.1, {count} MNIST images, undefended CNN",
+        f"JSMA, l0 (pixels), theta 1, gamma 0.1, {count} MNIST images, {name.removeprefix('mnist-')} CNN",
     )
     assert_not_worse(facts, "torchattacks")
 
