@@ -177,9 +177,11 @@ class _Search:
         threat = self._trial.threat
         assert threat is not None
         problem, (inputs, distance) = self._attacked(batch, threat, unbounded=True)
-        clean, attacked = self.clean(batch), self._judged(batch, inputs, distance)
-        found = problem.best.success.tolist()
         space = self._task.space(self._victim, batch, threat)
+        # The undisturbed inputs as the space has them: word vectors where these are what is attacked.
+        clean = self._judged(batch, space.inputs, torch.zeros_like(distance))
+        attacked = self._judged(batch, inputs, distance)
+        found = problem.best.success.tolist()
         radius, tolerance = space.radius.tolist(), space.tolerance().tolist()
         rows = []
         for i, (before, after) in enumerate(zip(clean, attacked, strict=True)):

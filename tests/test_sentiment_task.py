@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from adversarial.attacks.deepfool import deepfool
 from adversarial.attacks.fgsm import fgsm
 from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.noise import noise
@@ -129,6 +130,19 @@ def test_evidence_holds_the_disturbed_reviews() -> None:
     vectors = task.measure(victim("undefended"), Trial(Threat.parse(UNREALISABLE), fgsm, limit=20), Ledger())
     assert vectors.evidence["vectors"].dtype == torch.float16
     assert vectors.evidence["vectors"].shape[0] == int(vectors.evidence["lengths"].sum())
+
+
+def test_of_the_nearest_successes_the_evidence_holds_vectors_whether_within_the_budget_or_not() -> None:
+    trial = Trial(
+        Threat.parse("embeddings-l2:0.3"), partial(deepfool, steps=5), limit=12, minimum_norm=True, curve=(2.0,)
+    )
+    measured = make().measure(victim("undefended"), trial, Ledger())
+    assert 0 < sum(measured.values) < 12
+    lengths = measured.evidence["lengths"].tolist()
+    assert measured.evidence["vectors"].shape[0] == sum(lengths)
+    assert measured.evidence["vectors"].dtype == torch.float16
+    before = make().measure(victim("undefended"), Trial(None, None, limit=12), Ledger())
+    assert all(new <= old for old, new in zip(before.values, measured.values, strict=True))
 
 
 def test_spaces_keep_the_graph_of_the_vectors() -> None:
