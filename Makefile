@@ -60,7 +60,7 @@ peers: $(PEERS)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[textattack,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[textattack,server,dev]'
 	@touch $@
 
 clean:

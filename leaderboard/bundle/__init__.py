@@ -1,0 +1,1 @@
+"""Bundles: a self-contained, hash-bound, signed folder of an entry's weights, records and evidence."""

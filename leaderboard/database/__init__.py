@@ -1,0 +1,1 @@
+"""The store behind a board: accounts, tokens, entries, jobs, on SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Pages of the board, the same for a static site and the server."""
