@@ -87,7 +87,7 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
     cell = planned.cell
     torch.set_num_threads(cell.threads)
     _load_plugins(planned.plugins)
-    task, victim = _loaded(planned.task_code, planned.model_folder, cell.device)
+    task, victim = _loaded(planned.task_code, planned.model_folder, planned.source, cell.device)
     clean = cell.attack == NONE and cell.threat == NONE
     function = partial(resolve(planned.attack_code), **cell.params)
     fitted = planned.stage == "fit"
@@ -138,11 +138,15 @@ def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger
 
 
 @lru_cache(maxsize=1)
-def _loaded(task_code: str, model_folder: str, device: str) -> tuple[Task, Victim]:
+def _loaded(task_code: str, model_folder: str, source: str, device: str) -> tuple[Task, Victim]:
     """The last model used: a worker gets a model's cells one after the other."""
     import torch
 
     task: Task = resolve(task_code)()
+    if source:
+        from tasks.bring import bring, parse
+
+        return task, bring(parse(source), task.name, torch.device(device)).victim
     return task, task.load_victim(Path(model_folder), torch.device(device))
 
 

@@ -45,9 +45,27 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model that cells name. folder: of a reference model. source: how a brought one is brought; one of them is
+    empty. hash: what identifies the model in a cell."""
+
+    name: str
+    hash: str
+    defense: str
+    folder: str = ""
+    source: str = ""
+
+    @classmethod
+    def reference(cls, task: TaskEntry, name: str) -> ModelRef:
+        """Raises ModelError where its files are missing."""
+        folder = Path(task.folder) / name
+        return cls(name, model_hash(folder), read_card(folder).defense, folder=str(folder))
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. The rest is as in an
-    attack's entry and in a trial's specification."""
+    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. model_folder, source:
+    as in ModelRef. The rest is as in an attack's entry and in a trial's specification."""
 
     cell: Cell
     task_code: str
@@ -62,6 +80,7 @@ class PlannedCell:
     curve: tuple[float, ...] = ()
     queue: int = 1
     surrogate_folders: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def group(self) -> tuple[str, str]:
@@ -114,16 +133,24 @@ class Filters:
 
 
 def plan_cells(
-    suite: Suite, registry: Registry, settings: Settings, plugin_files: Sequence[Path] = ()
+    suite: Suite,
+    registry: Registry,
+    settings: Settings,
+    plugin_files: Sequence[Path] = (),
+    models: Mapping[str, Sequence[ModelRef]] | None = None,
 ) -> tuple[PlannedCell, ...]:
-    """All cells of a suite on its reference models, cheapest first within each model.
+    """All cells of a suite, cheapest first within each model.
 
+    models: by task, what is measured; each task's reference models where None. A task without models has no cells.
     Raises UnknownName and ModelError where a task, an attack or a model's files are missing.
     """
     planned = []
     for trial in suite.trials:
         task = registry.task(trial.task)
-        for model in task.models:
+        chosen = (
+            [ModelRef.reference(task, name) for name in task.models] if models is None else models.get(task.name, ())
+        )
+        for model in chosen:
             planned.append(_planned(trial, task, model, suite, registry, settings, plugin_files))
     order = {group: place for place, group in enumerate(dict.fromkeys(cell.group for cell in planned))}
     return tuple(sorted(planned, key=lambda cell: (order[cell.group], cell.effort)))
@@ -143,14 +170,13 @@ def as_plan(suite: Suite, cells: Sequence[PlannedCell], settings: Settings) -> P
 def _planned(
     trial: TrialSpec,
     task: TaskEntry,
-    model: str,
+    model: ModelRef,
     suite: Suite,
     registry: Registry,
     settings: Settings,
     plugin_files: Sequence[Path],
 ) -> PlannedCell:
     attack = registry.attack(trial.attack)
-    folder = Path(task.folder) / model
     facts = importlib.import_module(task.facts)
     reason = None
     if trial.threat != NONE:
@@ -158,16 +184,16 @@ def _planned(
     surrogates = {}
     if attack.access == "surrogate" and reason is None:
         # A model is never its own surrogate: that would be a white-box attack by another name.
-        surrogates = {other: Path(task.folder) / other for other in task.models if other != model}
+        surrogates = {other: Path(task.folder) / other for other in task.models if model.source or other != model.name}
         reason = None if surrogates else "transfer needs another reference model of the task"
     cell = Cell(
         task=task.name,
         data_hash=facts.data_hash("test"),
         split="test",
         limit=settings.limit,
-        model=model,
-        model_hash=model_hash(folder),
-        defense=read_card(folder).defense,
+        model=model.name,
+        model_hash=model.hash,
+        defense=model.defense,
         attack=trial.attack,
         params={**attack.defaults, **trial.params} if reason is None else dict(trial.params),
         threat=trial.threat,
@@ -185,7 +211,7 @@ def _planned(
         cell=cell,
         task_code=task.code,
         attack_code=attack.code,
-        model_folder=str(folder),
+        model_folder=model.folder,
         timeout_seconds=suite.timeout_seconds,
         reason=reason or "",
         plugins=tuple(str(path) for path in plugin_files),
@@ -195,6 +221,7 @@ def _planned(
         curve=trial.curve,
         queue=trial.queue,
         surrogate_folders=tuple(str(other) for other in surrogates.values()),
+        source=model.source,
     )
 
 

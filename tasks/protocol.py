@@ -107,6 +107,20 @@ class Measurement:
         return sum(self.values) / sum(self.weights)
 
 
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What stored examples are and do, in the order of the data.
+
+    values: the numerator of the metric, as a Measurement has it. distances: from the undisturbed example, in the units
+    of the threat's radius. over: whether an example is beyond its budget, out of range, or changes padding.
+    """
+
+    ids: tuple[str, ...]
+    values: tuple[float, ...]
+    distances: tuple[float, ...]
+    over: tuple[bool, ...]
+
+
 @runtime_checkable
 class Task(Protocol):
     """A domain. One is made by the function that its registry entry names."""
@@ -129,6 +143,10 @@ class Task(Protocol):
 
         Raises what the attack, the audit and the ledger raise.
         """
+
+    def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+        """Asks the victim about stored adversarial examples, one forward each. Raises DataError for evidence that is
+        not of these examples, NotApplicable where it does not say all."""
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
         """Trains a model and writes it and its card to the folder."""

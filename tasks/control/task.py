@@ -18,9 +18,10 @@ from tasks.control.facts import RANDOM_RETURN, REFERENCE_RETURN, data_hash, epis
 from tasks.control.fitting import learned
 from tasks.control.model import ARCHITECTURES
 from tasks.control.recipes import RECIPES
+from tasks.control.replay import replay
 from tasks.control.rollout import joined, roll_out, worst_of
 from tasks.control.training import train_policy
-from tasks.protocol import BUDGET_PREFIX, Measurement, Metric, Trial
+from tasks.protocol import BUDGET_PREFIX, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
 from tasks.training import write_model
 
@@ -73,6 +74,9 @@ class CartPole:
             # Replaying the actions proves the returns.
             evidence={"observations": nominal.observations, "actions": nominal.actions} if moves else {},
         )
+
+    def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+        return replay(victim, trial, evidence)
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
         arguments = {"width": 64}

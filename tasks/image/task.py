@@ -23,8 +23,9 @@ from tasks.cards import read_card
 from tasks.image.facts import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
-from tasks.protocol import GoalName, Measurement, Metric, Trial
+from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
+from tasks.rescoring import rescore_static, tensor_of
 from tasks.static import Batch, Outcomes, measure_static
 from tasks.training import train_static, write_model
 
@@ -67,6 +68,13 @@ class ImageDigits:
 
     def evidence(self, inputs: list[Inputs]) -> dict[str, Tensor]:
         return {"images": torch.cat([row.values for row in inputs])}
+
+    def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
+        images = tensor_of(evidence, "images", torch.float32)
+        return [Inputs(image) for image in torch.split(images, 1)]
+
+    def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+        return rescore_static(self, victim, trial, evidence)
 
     def training_batches(self, recipe: Recipe, epoch: int) -> Iterator[Batch]:
         digits = _split("train")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adversarial.errors import NotApplicable
+from adversarial.errors import DataError, NotApplicable
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
@@ -20,8 +20,9 @@ from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
 from tasks.architectures import build
 from tasks.cards import read_card
-from tasks.protocol import GoalName, Measurement, Metric, Trial
+from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
+from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.sentiment.facts import Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
 from tasks.sentiment.recipes import RECIPES
@@ -87,6 +88,19 @@ class SentimentReviews:
         texts = [bundled().decode(row.values[0]).encode() for row in inputs]
         joined = np.frombuffer(b"".join(texts), dtype=np.uint8).copy()
         return {"text": torch.from_numpy(joined), "lengths": torch.tensor([len(text) for text in texts])}
+
+    def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
+        if "vectors" in evidence:
+            raise NotApplicable("word vectors are stored in half precision, so they cannot be judged again")
+        rows = cut(tensor_of(evidence, "text", torch.uint8), tensor_of(evidence, "lengths", torch.int64))
+        try:
+            texts = [bytes(row.tolist()).decode("utf-8") for row in rows]
+        except UnicodeDecodeError as error:
+            raise DataError(f"a stored review is not UTF-8: {error}") from None
+        return [Inputs(*bundled().encode([tuple(text.split(" "))])) for text in texts]
+
+    def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+        return rescore_static(self, victim, trial, evidence)
 
     def training_batches(self, recipe: Recipe, epoch: int) -> Iterator[Batch]:
         reviews = load_split("train")

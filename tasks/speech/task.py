@@ -21,8 +21,9 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.architectures import build
 from tasks.cards import read_card
-from tasks.protocol import GoalName, Measurement, Metric, Trial
+from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
+from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.model import ARCHITECTURES, SpeechVictim
@@ -106,6 +107,14 @@ class SpeechDigits:
             "samples": torch.cat(rows),
             "lengths": torch.tensor([len(row) for row in rows]),
         }
+
+    def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
+        samples = tensor_of(evidence, "samples", torch.int16)
+        rows = cut(samples, tensor_of(evidence, "lengths", torch.int64))
+        return [Inputs((row.to(torch.float32) / FULL_SCALE)[None]) for row in rows]
+
+    def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+        return rescore_static(self, victim, trial, evidence)
 
     def training_batches(self, recipe: Recipe, epoch: int) -> Iterator[Batch]:
         data = _split("train")

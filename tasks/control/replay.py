@@ -1,0 +1,66 @@
+"""Replaying stored episodes: the actions prove the returns, the observations prove the budget and the actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adversarial.errors import DataError
+from adversarial.inputs import Inputs
+from adversarial.spaces import observations
+from adversarial.victims import Victim
+from tasks.control.environment import Episodes
+from tasks.control.facts import MAX_STEPS, SCALE, episode_id, seeds
+from tasks.control.rollout import steps_allowed
+from tasks.protocol import Rescored, Trial
+from tasks.rescoring import tensor_of
+
+
+def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+    """Steps real episodes by the actions that the victim takes on the stored observations.
+
+    An episode is over its budget where an observation is too far from the true one, too many steps are disturbed, the
+    stored action is not the victim's, or the stored episode does not end where the real one does. Raises DataError for
+    tensors of other shapes.
+    """
+    if trial.threat is None:
+        raise DataError("a clean pass has no adversarial examples")
+    chosen = seeds(trial.split)[: trial.limit]
+    seen = tensor_of(evidence, "observations", torch.float32)
+    acted = tensor_of(evidence, "actions", torch.int64)
+    steps = len(acted)
+    if acted.shape != (steps, len(chosen)) or seen.shape != (steps, len(chosen), len(SCALE)) or steps > MAX_STEPS:
+        raise DataError(
+            f"expected observations [steps, {len(chosen)}, {len(SCALE)}] and actions [steps, {len(chosen)}] of at most "
+            f"{MAX_STEPS} steps, got {list(seen.shape)} and {list(acted.shape)}"
+        )
+    episodes = Episodes(chosen)
+    over = torch.zeros(len(chosen), dtype=torch.bool)
+    distances = torch.zeros(len(chosen), dtype=torch.float64)
+    disturbed = torch.zeros(len(chosen), dtype=torch.int64)
+    for step in range(steps):
+        slots = torch.from_numpy(episodes.slots)
+        if not len(slots):
+            break
+        true = Inputs(torch.from_numpy(episodes.observe()).to(trial.device))
+        space = observations(true, trial.threat, torch.tensor(SCALE, device=trial.device))
+        shown = Inputs(seen[step, slots].to(trial.device))
+        distance = space.distance(shown)
+        beyond = ~(distance <= space.radius.to(torch.float64) + space.tolerance())
+        with torch.no_grad():
+            actions = victim(shown).values.argmax(1)
+        over[slots] |= (beyond | (actions != acted[step, slots].to(actions.device))).cpu()
+        distances[slots] = distances[slots].maximum(distance.cpu())
+        disturbed[slots] += (distance > 0).cpu()
+        episodes.step(actions.cpu().numpy().astype(np.int64))
+    over[torch.from_numpy(episodes.slots)] = True  # the evidence ends before the episode does
+    over |= disturbed > steps_allowed(trial.threat)
+    return Rescored(
+        ids=tuple(episode_id(seed) for seed in chosen),
+        values=tuple(float(value) for value in episodes.returns.tolist()),
+        distances=tuple(float(value) for value in distances.tolist()),
+        over=tuple(bool(flag) for flag in over.tolist()),
+    )
