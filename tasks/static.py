@@ -159,12 +159,16 @@ class _Search:
             threat = self._trial.threat if share == 1 else self._trial.threat.scaled(share)
             if len(going):
                 part = batch if len(going) == len(batch.ids) else batch.take(going)
-                problem, audited = self._attacked(part, threat)
-                for place, row in zip(going.tolist(), self._judged(part, *audited), strict=True):
+                if threat.norm == "l0" and threat.radius < 1:  # not one feature may change: there is nothing to search
+                    found, done = self.clean(part), torch.zeros_like(going, dtype=torch.bool)
+                else:
+                    problem, audited = self._attacked(part, threat)
+                    found, done = self._judged(part, *audited), problem.best.done
+                for place, row in zip(going.tolist(), found, strict=True):
                     before = rows[place]
                     if before is None or not self._task.metric.worse(before.value, row.value):
                         rows[place] = row
-                going = going[~problem.best.done]
+                going = going[~done]
             values[share] = [row.value for row in rows if row is not None]
             if share == 1:
                 nominal = [row for row in rows if row is not None]
@@ -267,7 +271,8 @@ class _Search:
             everyone = torch.arange(len(inputs), device=inputs.values.device)
             parts = [self._victim(inputs.take(rows)) for rows in torch.split(everyone, width)]
         masks = [part.mask for part in parts if part.mask is not None]
-        return Scores(torch.cat([part.values for part in parts]), torch.cat(masks) if masks else None)
+        mask = torch.cat(masks) if masks else None
+        return Scores(torch.cat([part.values for part in parts]), mask, parts[0].reader)
 
 
 def _with_curve(row: Row, values: Mapping[float, float]) -> Row:

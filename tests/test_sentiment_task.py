@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -143,6 +144,16 @@ def test_of_the_nearest_successes_the_evidence_holds_vectors_whether_within_the_
     assert measured.evidence["vectors"].dtype == torch.float16
     before = make().measure(victim("undefended"), Trial(None, None, limit=12), Ledger())
     assert all(new <= old for old, new in zip(before.values, measured.values, strict=True))
+
+
+def test_a_share_of_the_budget_that_admits_no_word_is_the_clean_pass() -> None:
+    ledger, free = Ledger(), Ledger()
+    trial = Trial(Threat.parse("words-l0:2"), partial(hotflip, steps=2), limit=40, curve=(0.25,))
+    measured = make().measure(victim("undefended"), trial, ledger)
+    make().measure(victim("undefended"), replace(trial, curve=()), free)
+    before = make().measure(victim("undefended"), Trial(None, None, limit=40), Ledger())
+    assert measured.columns["budget_x0.25"] == before.values
+    assert ledger.forwards == free.forwards  # nothing was searched there
 
 
 def test_spaces_keep_the_graph_of_the_vectors() -> None:
