@@ -1,0 +1,78 @@
+"""JSON from strangers: UTF-8, no repeated keys, finite numbers, no text that a database or a page could not hold."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from leaderboard.bundle.errors import BundleError, shown
+from leaderboard.results import ResultError, canonical_json
+
+
+T = TypeVar("T")
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def read_json(data: bytes, where: str) -> Any:
+    """Plain values of a JSON document. Raises BundleError that names the document."""
+    try:
+        text = data.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise ValueError("starts with a byte order mark")
+        plain = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite)
+        if _SURROGATE.search(data):
+            msgspec.json.encode(plain)  # half of a surrogate pair raises UnicodeEncodeError
+        if _NUL.search(data):
+            raise ValueError("holds the character U+0000")
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BundleError(f"{where}: not valid JSON: {error}") from None
+    return plain
+
+
+def read_canonical(data: bytes, kind: type[T], where: str) -> T:
+    """A struct from its canonical JSON, byte for byte. Raises BundleError that names the document and the place."""
+    plain = read_json(data, where)
+    try:
+        value = msgspec.convert(plain, kind)
+        canonical = canonical_json(value)
+    except (msgspec.ValidationError, ResultError, OverflowError, RecursionError) as error:
+        raise BundleError(f"{where}: {error}") from None
+    checked_canonical(data, canonical, where)
+    return value
+
+
+def checked_canonical(data: bytes, canonical: bytes, where: str) -> None:
+    """Refuses another spelling of the same document, so that one content has one hash."""
+    if data == canonical:
+        return
+    place = next((at for at, (a, b) in enumerate(zip(data, canonical, strict=False)) if a != b), len(canonical))
+    raise BundleError(
+        f"{where}: not canonical JSON (sorted keys, no spaces, every field, a newline at the end): at byte {place} "
+        f"expected {shown(canonical[place : place + 20])}, found {shown(data[place : place + 20])}"
+    )
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {shown(repeated)} stands twice in one object")
+    return found
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not a number here")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shown(text)} is too large for a number")
+    return number

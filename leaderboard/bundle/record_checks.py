@@ -1,0 +1,112 @@
+"""What a record must be to stand in a bundle: of the manifest's entry, of the plan, with numbers in range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from leaderboard.bundle.documents import checked_canonical, read_json
+from leaderboard.bundle.errors import BundleError, shown
+from leaderboard.bundle.manifest import Manifest
+from leaderboard.bundle.names import cell_of, evidence_path, record_path
+from leaderboard.results import BUDGET_PREFIX, NEAREST, Metric, Result, ResultError, canonical_json, decode_result
+
+
+NUMBERS_KEY: Final = "robustarena-numbers"  # of a cell's versions
+LARGEST: Final = 1e12  # beyond every metric, distance and count; sums of such numbers stay finite
+WORD_ERRORS: Final = ("WER", "word error rate")
+
+
+def read_record(data: bytes, path: str, manifest: Manifest, metric: Metric | None) -> Result:
+    """A record, checked against the manifest. metric: what the task measures, where it is known.
+
+    Raises BundleError that names the file, what was expected and what came.
+    """
+    read_json(data, path)
+    try:
+        result = decode_result(data, expected_id=cell_of(path))
+    except (ResultError, OverflowError) as error:
+        raise BundleError(f"{path}: {error}") from None
+    checked_canonical(data, canonical_json(result), path)
+    for fault in _faults(result, manifest, metric):
+        raise BundleError(f"{path}: {fault}")
+    return result
+
+
+def _faults(result: Result, manifest: Manifest, metric: Metric | None) -> Iterable[str]:
+    cell, entry = result.cell, manifest.entry
+    for name, expected, found in (
+        ("task", entry.task, cell.task),
+        ("model", entry.name, cell.model),
+        ("defense", entry.defense, cell.defense),
+        ("model_hash", manifest.model_hash, cell.model_hash),
+        ("data_hash", manifest.data_hash, cell.data_hash),
+        ("label", manifest.plan.get(result.id), cell.label),
+        ("numbers version", manifest.benchmark.numbers, cell.versions.get(NUMBERS_KEY, manifest.benchmark.numbers)),
+    ):
+        if expected != found:
+            yield f"{name}: the manifest says {shown(expected)}, the record {shown(found)}"
+    yield from _artifact_faults(result, manifest)
+    cost = (result.cost.forwards, result.cost.backwards, result.cost.queries, result.cost.environment_steps)
+    if any(not 0 <= count <= LARGEST for count in cost):
+        yield f"cost: expected counts from 0 to {LARGEST:g}, found {shown(cost)}"
+    if result.metric is not None and metric is not None and result.metric != metric:
+        yield f"metric: task {entry.task} has {shown(metric)}, the record {shown(result.metric)}"
+    if result.status != "ok" and result.examples is not None:
+        yield f"is {result.status} and still has examples"
+    yield from _number_faults(result)
+
+
+def _artifact_faults(result: Result, manifest: Manifest) -> Iterable[str]:
+    facts = manifest.files.get(evidence_path(result.id))
+    expected = {} if facts is None else {f"{result.id}.safetensors": facts.sha256}
+    if result.artifacts != expected:
+        yield f"artifacts: the bundle's evidence is {shown(expected)}, the record says {shown(result.artifacts)}"
+
+
+def _number_faults(result: Result) -> Iterable[str]:
+    examples, metric = result.examples, result.metric
+    if examples is None or metric is None:
+        return
+    columns = {"values": examples.values, "weights": examples.weights, "distances": examples.distances}
+    for name, column in {**columns, **examples.columns}.items():
+        if any(abs(number) > LARGEST for number in column):
+            yield f"{name}: expected numbers up to {LARGEST:g}"
+    if any(distance < 0 for distance in examples.distances):
+        yield "distances: expected none below 0"
+    nearest = examples.columns.get(NEAREST, ())
+    if any(distance < 0 and distance != -1 for distance in nearest):
+        yield f"{NEAREST}: expected distances of at least 0, or -1 where there is none"
+    judged = {name: column for name, column in examples.columns.items() if name.startswith(BUDGET_PREFIX)}
+    for name, column in {"values": examples.values, **judged}.items():
+        yield from _value_faults(name, column, examples.weights, metric)
+
+
+def _value_faults(name: str, values: tuple[float, ...], weights: tuple[float, ...], metric: Metric) -> Iterable[str]:
+    if metric.name == "accuracy":
+        if (metric.floor, metric.ceiling) != (0.0, 1.0):
+            yield f"metric: accuracy runs from 0 to 1, found {metric.floor} to {metric.ceiling}"
+        if any(value not in (0.0, 1.0) for value in values):
+            yield f"{name}: accuracy counts 0 or 1 an example, found {_first(values, (0.0, 1.0))}"
+        if any(weight != 1.0 for weight in weights):
+            yield f"weights: accuracy weighs every example 1, found {_first(weights, (1.0,))}"
+    elif metric.name in WORD_ERRORS:
+        if (metric.floor, metric.ceiling) != (1.0, 0.0):
+            yield f"metric: {metric.name} runs from 1 to 0, found {metric.floor} to {metric.ceiling}"
+        if any(number < 0 or not number.is_integer() for number in (*values, *weights)):
+            yield f"{name}: word errors and words are whole numbers of at least 0"
+
+
+def _first(values: Iterable[float], allowed: tuple[float, ...]) -> float:
+    return next(value for value in values if value not in allowed)
+
+
+def checked_records(found: Mapping[str, bytes], manifest: Manifest, metrics: Mapping[str, Metric]) -> dict[str, Result]:
+    """The records by cell id, in the order of the plan. found: their bytes by path."""
+    metric = metrics.get(manifest.entry.task)
+    records = {}
+    for cell_id in sorted(manifest.plan):
+        path = record_path(cell_id)
+        if path in found:
+            records[cell_id] = read_record(found[path], path, manifest, metric)
+    return records
