@@ -16,7 +16,7 @@ from leaderboard.bundle.names import kind_of
 from leaderboard.bundle.tensors import check_tensors
 
 
-_CODE: Final = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "BUILD", "NEWOBJ", "NEWOBJ_EX"})
+_CODE: Final = frozenset({"INST", "OBJ", "REDUCE", "BUILD", "NEWOBJ", "NEWOBJ_EX"})
 _MOST_OPERATIONS: Final = 200_000
 _MAGICS: Final = {
     b"PK\x03\x04": "a zip, as torch.save writes",
@@ -46,7 +46,7 @@ def check_file(container: Container, path: str, facts: FileFacts, limits: Limits
         case "record":
             return data
         case "json":
-            read_json(data, path)
+            read_json(data, path, storable=False)  # a vocabulary may hold any text
         case _:
             _check_text(data, path)
     return None
@@ -77,12 +77,29 @@ def refuse_pickle(data: bytes, path: str) -> None:
 
 
 def _first_code(data: bytes) -> str:
-    """The first operation of a pickle that runs code, without running any; empty for all else."""
-    try:  # ordinary text fails within its first characters
-        operations = islice(pickletools.genops(data), _MOST_OPERATIONS)
-        return next((operation.name for operation, _, _ in operations if operation.name in _CODE), "")
+    """The first operation of a pickle that runs code, without running any; empty for all else.
+
+    Many a text starts with letters that are operations (`Robust`: REDUCE, OBJ, BUILD), so an operation counts only
+    where the stack holds what it takes.
+    """
+    stack: list[object] = []
+    try:
+        for operation, _, _ in islice(pickletools.genops(data), _MOST_OPERATIONS):
+            takes = operation.stack_before
+            if pickletools.markobject in takes:
+                takes = takes[: takes.index(pickletools.markobject)]
+                while stack.pop() is not pickletools.markobject:
+                    pass
+            if takes:
+                popped = [stack.pop() for _ in takes]
+                if pickletools.markobject in popped and operation.name != "POP":
+                    return ""
+            if operation.name in _CODE:
+                return operation.name
+            stack += operation.stack_after
     except Exception:  # whatever a stranger's text makes of the parser, it is then no pickle
         return ""
+    return ""
 
 
 def _check_tensor_file(chunks: Iterator[bytes], path: str, size: int, limits: Limits, *, finite: bool) -> None:

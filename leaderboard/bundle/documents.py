@@ -19,16 +19,19 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def read_json(data: bytes, where: str) -> Any:
-    """Plain values of a JSON document. Raises BundleError that names the document."""
+def read_json(data: bytes, where: str, *, storable: bool = True) -> Any:
+    """Plain values of a JSON document. Raises BundleError that names the document.
+
+    storable: whether texts with U+0000 or half a surrogate pair are refused, as databases and pages do.
+    """
     try:
         text = data.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("starts with a byte order mark")
         plain = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite)
-        if _SURROGATE.search(data):
+        if storable and _SURROGATE.search(data):
             msgspec.json.encode(plain)  # half of a surrogate pair raises UnicodeEncodeError
-        if _NUL.search(data):
+        if storable and _NUL.search(data):
             raise ValueError("holds the character U+0000")
     except (ValueError, OverflowError, RecursionError) as error:
         raise BundleError(f"{where}: not valid JSON: {error}") from None

@@ -72,6 +72,8 @@ def checked_paths(paths: Iterable[str]) -> None:
     for path in paths:
         checked_path(path)
         lower = path.lower()
+        if files.get(lower) == path:
+            raise BundleError(f"{path} stands there twice")
         if lower in files:
             raise BundleError(f"{path} and {files[lower]} are one file where case does not count")
         files[lower] = path

@@ -7,13 +7,15 @@ from typing import Final
 
 from leaderboard.bundle.documents import checked_canonical, read_json
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.bundle.manifest import Manifest
+from leaderboard.bundle.manifest import Manifest, checked_text
 from leaderboard.bundle.names import cell_of, evidence_path, record_path
 from leaderboard.results import BUDGET_PREFIX, NEAREST, Metric, Result, ResultError, canonical_json, decode_result
 
 
 NUMBERS_KEY: Final = "robustarena-numbers"  # of a cell's versions
 LARGEST: Final = 1e12  # beyond every metric, distance and count; sums of such numbers stay finite
+LONGEST_WORD: Final = 300
+LONGEST_REASON: Final = 20_000
 WORD_ERRORS: Final = ("WER", "word error rate")
 
 
@@ -28,7 +30,11 @@ def read_record(data: bytes, path: str, manifest: Manifest, metric: Metric | Non
     except (ResultError, OverflowError) as error:
         raise BundleError(f"{path}: {error}") from None
     checked_canonical(data, canonical_json(result), path)
-    for fault in _faults(result, manifest, metric):
+    try:
+        fault = next(iter(_faults(result, manifest, metric)), "")
+    except BundleError as error:
+        fault = str(error)
+    if fault:
         raise BundleError(f"{path}: {fault}")
     return result
 
@@ -54,7 +60,25 @@ def _faults(result: Result, manifest: Manifest, metric: Metric | None) -> Iterab
         yield f"metric: task {entry.task} has {shown(metric)}, the record {shown(result.metric)}"
     if result.status != "ok" and result.examples is not None:
         yield f"is {result.status} and still has examples"
+    yield from _text_faults(result)
     yield from _number_faults(result)
+
+
+def _text_faults(result: Result) -> Iterable[str]:
+    cell = result.cell
+    words = {"split": cell.split, "attack": cell.attack, "threat": cell.threat, "goal": cell.goal}
+    words |= {"dtype": cell.dtype, "device": cell.device}
+    words |= {} if result.metric is None else {"metric": result.metric.name}
+    words |= {f"diagnostic {number}": one.name for number, one in enumerate(result.diagnostics)}
+    words |= {f"column {name}": name for name in (result.examples.columns if result.examples else ())}
+    for what, text in words.items():
+        checked_text(what, text, LONGEST_WORD)
+    for what, text in (("reason", result.reason), *((one.name, one.detail) for one in result.diagnostics)):
+        if len(text) > LONGEST_REASON:
+            yield f"{what}: expected at most {LONGEST_REASON} characters, found {len(text)}"
+    for name in result.examples.ids if result.examples else ():
+        if len(name) > LONGEST_WORD or not name.isprintable():
+            yield f"example id {shown(name)}: expected at most {LONGEST_WORD} printable characters"
 
 
 def _artifact_faults(result: Result, manifest: Manifest) -> Iterable[str]:
