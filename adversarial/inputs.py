@@ -53,16 +53,19 @@ class Scores:
 
     values: logits, float [batch, classes], or one row of logits a frame, [batch, frames, symbols].
     mask: bool [batch, frames], True where a frame is real; None for class decisions.
+    reader: where `values` are no logits but what a model goes on from, the part of it that makes decisions of them;
+    which goals can use it is the task's affair.
     """
 
     values: Tensor
     mask: Tensor | None = None
+    reader: object | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def detach(self) -> Scores:
-        return Scores(self.values.detach(), self.mask)
+        return Scores(self.values.detach(), self.mask, self.reader)
 
     def finite(self) -> Tensor:
         """bool [batch]: whether all of a row's scores are finite."""

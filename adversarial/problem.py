@@ -234,7 +234,7 @@ class Problem:
             return self._victim(inputs)
         with torch.autocast(inputs.values.device.type, dtype=torch.bfloat16):
             scores = self._victim(inputs)
-        return Scores(scores.values.float(), scores.mask)
+        return replace(scores, values=scores.values.float())
 
     def _embedded(self, d: Tensor) -> Inputs:
         space, victim = self.space, self._victim

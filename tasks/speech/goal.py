@@ -13,7 +13,7 @@ from torch.nn import functional
 from adversarial.errors import InvalidOption, NotApplicable, UnknownName
 from adversarial.goals import Judgement
 from adversarial.inputs import Scores
-from tasks.speech.transcripts import BLANK, collapse, decode, encode, letters, word_errors
+from tasks.speech.transcripts import BLANK, Transcriber, collapse, decode, encode, letters, word_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class WorstTranscript:
         return False
 
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
-        """`ce`: the negative log-likelihood of the reference, by CTC, over its length."""
+        """`ce`: the negative log-likelihood of the reference over its length, by CTC or by the victim's decoder."""
         if towards is not None:
             raise NotApplicable("transcripts have no classes to lead to")
         if name != "ce":
             raise UnknownName.among("loss of transcripts", name, ("ce",))
-        return ctc(scores, self.tokens, self.lengths)
+        return unlikelihood(scores, self.references, self.tokens, self.lengths)
 
     def judge(self, scores: Scores) -> Judgement:
         rates = [
@@ -89,16 +89,20 @@ class TargetTranscript:
         return True
 
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
-        """`ce`: the log-likelihood of the target, by CTC, over its length."""
+        """`ce`: the log-likelihood of the target over its length, by CTC or by the victim's decoder."""
         if towards is not None:
             raise NotApplicable("transcripts have no classes to lead to")
         if name != "ce":
             raise UnknownName.among("loss of transcripts", name, ("ce",))
-        return -ctc(scores, self.tokens, self.lengths)
+        return -unlikelihood(scores, self.targets, self.tokens, self.lengths)
 
     def judge(self, scores: Scores) -> Judgement:
         """By the best path of each row, compared letter by letter: only where it has the target's is there a transcript
-        to read. Damage is success."""
+        to read. A decoder's transcripts are all read. Damage is success."""
+        if isinstance(scores.reader, Transcriber):
+            said = [text == target for text, target in zip(decode(scores), self.targets, strict=True)]
+            success = torch.tensor(said, device=scores.values.device) & scores.finite()
+            return Judgement(success, success.to(torch.float32), success)
         found = letters(collapse(scores))
         width = max(found.shape[1], self.tokens.shape[1])
         found, wanted = (functional.pad(part, (0, width - part.shape[1])) for part in (found, letters(self.tokens)))
@@ -122,6 +126,14 @@ class TargetTranscript:
             self.tokens[rows],
             self.lengths[rows],
         )
+
+
+def unlikelihood(scores: Scores, texts: Sequence[str], tokens: Tensor, lengths: Tensor) -> Tensor:
+    """The negative log-likelihood of each row's text over its length, float32 [batch]. tokens, lengths: the text's
+    symbols, for CTC."""
+    if isinstance(scores.reader, Transcriber):
+        return -scores.reader.likelihood(scores, texts)
+    return ctc(scores, tokens, lengths)
 
 
 def ctc(scores: Scores, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,7 +19,19 @@ from tasks.speech.corpus import WORDS
 BLANK: Final = 0
 SPACE: Final = 1
 ALPHABET: Final = "\0 " + "".join(sorted(set("".join(WORDS))))  # a frame's symbols; the first is the blank
-_CODES: Final = np.frombuffer(ALPHABET.encode("ascii"), dtype=np.uint8)
+OTHER: Final = "?"  # how a letter is read that the alphabet lacks: a model's further symbols all stand for such
+_CODES: Final = np.frombuffer((ALPHABET + OTHER).encode("ascii"), dtype=np.uint8)
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """The reader of scores that are not symbols a frame: a decoder that writes a text token by token."""
+
+    def likelihood(self, scores: Scores, texts: Sequence[str]) -> Tensor:
+        """log p(text | utterance) of each row over the text's number of tokens, float32 [batch], differentiable."""
+
+    def transcripts(self, scores: Scores) -> list[str]:
+        """What each row says, in lower-case words with single spaces between them; always the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +84,13 @@ def _packed(symbols: Tensor, kept: Tensor) -> Tensor:
 
 
 def decode(scores: Scores) -> list[str]:
-    """Greedy transcripts, their words separated by single spaces. One transfer to the host."""
-    letters = _CODES[collapse(scores).cpu().numpy()]
+    """Greedy transcripts, their words separated by single spaces. One transfer to the host.
+
+    A scores' own transcriber writes them where it has one; symbols beyond the alphabet are read as OTHER.
+    """
+    if isinstance(scores.reader, Transcriber):
+        return scores.reader.transcripts(scores)
+    letters = _CODES[np.minimum(collapse(scores).cpu().numpy(), len(ALPHABET))]
     return [" ".join(row.tobytes().rstrip(b"\0").decode("ascii").split()) for row in letters]
 
 
