@@ -91,7 +91,9 @@ def attack(
     trial = replace(trial, early_stopping=early_stopping, half=half)
     measured = measure_static(task, _victim(model), trial, ledger)
     decisions = torch.tensor(measured.columns["decision"], dtype=torch.int64)
-    success = decisions != labels.cpu() if targets is None else decisions == targets.cpu()
+    # A decision of -1 is none: scores that are not finite are a diagnostic, and no success.
+    wrong = decisions != labels.cpu() if targets is None else decisions == targets.cpu()
+    success = wrong & (decisions >= 0)
     return AttackResult(
         inputs=_shaped(measured, inputs),
         success=success,
