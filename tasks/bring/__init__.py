@@ -1,1 +1,122 @@
 """A user's own model as a victim of a task: hf:, torch:, sb3: and python: sources."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from adversarial.errors import InvalidOption, ModelError, UnknownName
+
+
+if TYPE_CHECKING:
+    import torch
+
+    from adversarial.victims import Victim
+
+
+# What a source may start with, and the module that brings it, by task; `*` stands for every task.
+KINDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "hf": {
+        "image-digits": "tasks.bring.hf_image",
+        "speech-digits": "tasks.bring.hf_ctc",
+        "sentiment-reviews": "tasks.bring.hf_text",
+    },
+    "torch": {"*": "tasks.bring.torch_folder"},
+    "sb3": {"control-cartpole": "tasks.bring.sb3"},
+    "python": {"*": "tasks.bring.python_file"},
+    "reference": {"*": "tasks.bring.torch_folder"},
+}
+WITH_ATTRIBUTE: Final = ("sb3", "python")  # kinds whose location may be followed by one more part
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from: `kind:location`, or `kind:location:attribute` (a function's name, an activation)."""
+
+    kind: str
+    location: str
+    attribute: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.location}" + (f":{self.attribute}" if self.attribute else "")
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A model that is ready to be attacked.
+
+    hash: SHA-256 over the names and contents of its files; of the code for python:. files: what a bundle carries, by
+    its name in the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture, sizes, label
+    map). carried: whether a bundle holds the model; an entry without stays `claimed`.
+    """
+
+    source: Source
+    victim: Victim
+    hash: str
+    files: Mapping[str, Path]
+    facts: Mapping[str, str | int | float]
+    carried: bool = True
+
+
+def parse(text: str) -> Source:
+    """Reads `hf:folder`, `torch:folder`, `sb3:file.zip`, `python:file.py:function`, `reference:task/model`.
+
+    Raises InvalidOption, and UnknownName with the nearest kinds.
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon or not rest:
+        raise InvalidOption(f"expected KIND:LOCATION with a kind of {', '.join(KINDS)}, got {text!r}")
+    if kind not in KINDS:
+        raise UnknownName.among("kind of model", kind, KINDS)
+    if kind not in WITH_ATTRIBUTE:
+        return Source(kind, rest)
+    location, colon, attribute = rest.rpartition(":")
+    if colon and attribute.isidentifier():
+        return Source(kind, location, attribute)
+    if kind == "python":
+        raise InvalidOption(f"expected python:FILE.py:FUNCTION, got {text!r}")
+    return Source(kind, rest)
+
+
+def bring(source: Source, task: str, device: torch.device) -> Brought:
+    """The model as a victim of the task, in evaluation mode and frozen.
+
+    Raises NotApplicable where the kind does not fit the task, and ModelError with what to do for everything that is
+    wrong with the model's files.
+    """
+    modules = KINDS[source.kind]
+    name = modules.get(task, modules.get("*"))
+    if name is None:
+        fitting = ", ".join(kind for kind, by_task in KINDS.items() if task in by_task or "*" in by_task)
+        raise ModelError(f"{source.kind}: models do not fit {task}; it takes {fitting}")
+    if name == "tasks.bring.hf_ctc" and _is_whisper(source):
+        name = "tasks.bring.hf_whisper"
+    brought: Brought = importlib.import_module(name).bring(source, task, device)
+    return brought
+
+
+def hash_of(files: Mapping[str, Path]) -> str:
+    """SHA-256 over names and contents; where the files lie does not count. Raises ModelError for one that is missing."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"cannot read {path}: {error.strerror}") from None
+        digest.update(f"{name}\x00{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_whisper(source: Source) -> bool:
+    from tasks.bring.hf_speech import fetched, read_json
+
+    return str(read_json(fetched(source), "config.json").get("model_type", "")) == "whisper"
