@@ -248,6 +248,12 @@ def test_a_zip_that_says_two_things_is_refused(
     refused(edited(zipped, name, where, offset, value), tmp_path, reason)
 
 
+def test_a_checksum_that_only_the_headers_agree_on_is_refused(zipped: bytes, tmp_path: Path) -> None:
+    for name in ("model/model.safetensors", MANIFEST):
+        changed = edited(edited(zipped, name, "local", 14, b"abcd"), name, "central", 16, b"abcd")
+        refused(changed, tmp_path, f"{name}: expected CRC-32 64636261")
+
+
 def test_a_zip_with_anything_before_after_or_between_is_refused(genuine: Files, zipped: bytes, tmp_path: Path) -> None:
     refused(b"MZ" + zipped, tmp_path, "does not end the")
     refused(zipped + b"\n", tmp_path, "no zip directory ends")
