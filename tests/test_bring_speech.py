@@ -173,7 +173,6 @@ def test_a_ctc_model_answers_as_in_transformers_and_each_row_as_alone(kind: str,
     assert bool((gradient[~batch.inputs.mask] == 0).all())
     assert bool((gradient.abs().amax(1) > 0).all())
     assert found.facts["architecture"] == f"{kind}ForCTC"
-    assert {path.suffix for path in found.files.values()} <= {".json", ".safetensors", ".txt"}
 
 
 def _collapsed(tokens: list[str]) -> list[str]:
@@ -412,6 +411,51 @@ def test_whisper_folders_that_cannot_be_used(whisper_folder: Path, tmp_path: Pat
     refused("token 9999", "generation_config.json", suppress_tokens=[9999])
     refused("tokenizer cannot write", "vocab.json", **{"Ġone": 10_000, "1": 10_001})
     refused("auto_map", "config.json", auto_map={})
+
+
+def test_a_bundle_brings_the_same_model(whisper_folder: Path, tmp_path: Path) -> None:
+    """From the carried files alone, beside what else a bundle has there."""
+    speech_models.save_ctc(tmp_path / "ctc", "Hubert", "layer")
+    module = transformers.WhisperForConditionalGeneration.from_pretrained(whisper_folder)
+    module.save_pretrained(tmp_path / "shards", max_shard_size="60KB")
+    for path in whisper_folder.iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / "shards" / path.name).write_bytes(path.read_bytes())
+    inputs = utterances(2).inputs
+    for folder in (whisper_folder, tmp_path / "ctc", tmp_path / "shards"):
+        (folder / "training.bin").write_bytes(b"anything")
+        first, copy = brought(folder), tmp_path / f"copy-{folder.name}"
+        copy.mkdir()
+        for name, file in first.files.items():
+            (copy / name).write_bytes(file.read_bytes())
+        (copy / "source.json").write_text("{}")
+        again = brought(copy)
+        assert first.carried
+        assert "training.bin" not in first.files
+        assert {path.suffix for path in first.files.values()} <= {".json", ".safetensors", ".txt"}
+        assert again.hash == first.hash
+        assert again.facts == first.facts
+        assert torch.equal(again.victim(inputs).values, first.victim(inputs).values)
+    assert len([name for name in first.files if name.endswith(".safetensors")]) > 1
+    index = tmp_path / "copy-shards" / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-00001", "../model-00001"))
+    with pytest.raises(ModelError, match="names the file"):
+        brought(tmp_path / "copy-shards")
+
+
+def test_sources_that_are_no_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "absent"):
+        with pytest.raises(ModelError, match="is not a folder"):
+            brought(place)
+    import huggingface_hub
+
+    def offline(name: str, **_: object) -> str:
+        raise OSError(f"no network for {name}")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(ModelError, match=r"the Hub does not give it either: no network for me/model"):
+        bring(parse("hf:me/model"), TASK, CPU)
 
 
 # Both under attack

@@ -126,9 +126,9 @@ def loaded(factory: str, folder: Path, attention: str = "eager") -> nn.Module:
     files_of(folder)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into the model and save that")
-    for name in ("auto_map", "quantization_config"):
+    for name in ("auto_map", "quantization_config", "transformers_weights"):
         if name in config:
-            raise ModelError(f"{folder}/config.json has {name}: neither code nor quantised weights are loaded")
+            raise ModelError(f"{folder}/config.json has {name}: code, quantised and foreign weights are not loaded")
     try:
         with torch.random.fork_rng(devices=[]):  # weights are drawn first, and then overwritten
             module, report = getattr(transformers, factory).from_pretrained(

@@ -3,6 +3,7 @@ which text it writes by itself."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -67,28 +68,26 @@ class Writer:
 
     def likelihood(self, scores: Scores, texts: Sequence[str]) -> Tensor:
         """The sum over a text's spellings of their likelihoods, as a logarithm, over its number of tokens."""
-        spelled = [self.tokens(text) for text in texts]
-        device = scores.values.device
-        rows = torch.tensor([row for row, ways in enumerate(spelled) for _ in ways], device=device)
-        ways = [way for every in spelled for way in every]
-        longest = max(map(len, ways))
-        tokens = torch.tensor([[*way, *[self._end] * (longest + 1 - len(way))] for way in ways], device=device)
-        counts = torch.tensor([len(way) + 1 for way in ways], device=device)
-        prompt = torch.tensor(self._prompt, device=device).expand(len(ways), -1)
-        # Padding on the right: no token attends to what comes after it.
-        states = scores.values.index_select(0, rows)
+        spelled, device = [self.tokens(text) for text in texts], scores.values.device
+        packed = [self._packed(ways) for ways in spelled]
+        longest = max(map(len, packed))
+        rest = (self._end, 0, -1, self._end, -1)
+        filled = [row + [rest] * (longest - len(row)) for row in packed]
+        fed, places, ways, wanted, counted = torch.tensor(filled, device=device).unbind(-1)
         hidden = self._model.model.decoder(
-            input_ids=torch.cat([prompt, tokens[:, :-1]], 1), encoder_hidden_states=states, use_cache=False
+            input_ids=fed,
+            attention_mask=_apart(ways, places, scores.values.dtype),
+            position_ids=places,
+            encoder_hidden_states=scores.values,
+            use_cache=False,
         ).last_hidden_state
-        logits = self._model.proj_out(hidden[:, len(self._prompt) - 1 :])
-        each = -functional.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
-        real = torch.arange(tokens.shape[1], device=device) < counts[:, None]
-        total = torch.where(real, each, 0.0).sum(1)
-        most = max(map(len, spelled))
-        place = torch.tensor([way for every in spelled for way in range(len(every))], device=device)
-        table = total.new_full((len(texts), most), -torch.inf).index_put((rows, place), total)
+        logits = self._model.proj_out(hidden)
+        each = -functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+        most = torch.arange(max(map(len, spelled)), device=device)
+        total = (each[:, :, None] * (counted[:, :, None] == most)).sum(1)
+        exists = most < torch.tensor([[len(every)] for every in spelled], device=device)
         first = torch.tensor([len(every[0]) + 1 for every in spelled], device=device)
-        return table.logsumexp(1) / first
+        return total.masked_fill(~exists, -torch.inf).logsumexp(1) / first
 
     @torch.no_grad()
     def transcripts(self, scores: Scores) -> list[str]:
@@ -115,6 +114,17 @@ class Writer:
         written = torch.stack(said, 1).tolist()
         return [normalised(self._tokenizer.decode(_until(row, self._end), skip_special_tokens=True)) for row in written]
 
+    def _packed(self, ways: Sequence[Sequence[int]]) -> list[tuple[int, int, int, int, int]]:
+        """A row's spellings one after the other, so that what was heard is taken in once for all of them. For each
+        position: the token that is fed, its place in its spelling, the spelling, the token that shall follow, and the
+        spelling again where that counts, -1 within the prompt."""
+        found = []
+        for way, tokens in enumerate(ways):
+            line = [*self._prompt, *tokens, self._end]
+            for place, (token, following) in enumerate(itertools.pairwise(line)):
+                found.append((token, place, way, following, way if place >= len(self._prompt) - 1 else -1))
+        return found
+
     def _tokens(self, text: str) -> tuple[tuple[int, ...], ...]:
         """The spellings that the tokenizer can write, each once; raises DataError where there is none or no room."""
         found: dict[tuple[int, ...], None] = {}
@@ -126,6 +136,14 @@ class Writer:
         if not ways:
             raise DataError(f"the model's tokenizer cannot write {text!r} within {self._room} tokens")
         return ways
+
+
+def _apart(ways: Tensor, places: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask, [batch, 1, positions, positions]: each attends to its own spelling, up to its own place."""
+    open_ = (ways[:, :, None] == ways[:, None]) & (places[:, None] <= places[:, :, None])
+    return torch.zeros(open_.shape, dtype=dtype, device=ways.device).masked_fill(~open_, torch.finfo(dtype).min)[
+        :, None
+    ]
 
 
 def _until(tokens: list[int], end: int) -> list[int]:
