@@ -1,0 +1,124 @@
+"""The accepted entries of a suite, and their rows: worked out where they are missing or out of date, and kept."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+
+import msgspec
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, aliased
+
+from leaderboard.bundle.errors import BundleError
+from leaderboard.database.depot import Depot
+from leaderboard.database.engine import Database
+from leaderboard.database.models import Account, Entry, StoredBundle, StoredResult
+from leaderboard.database.scoring import basis_of, score_entry
+from leaderboard.database.suites import SuiteFacts, facts_of
+from leaderboard.files import StoreError
+from leaderboard.results import ResultError
+
+
+log = logging.getLogger(__name__)
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An entry on a board. stronger: accepted bundles of attacks against it, sorted."""
+
+    bundle: str
+    suite: str
+    task: str
+    name: str
+    level: str
+    url: str
+    licence: str
+    submitter: str
+    stronger: tuple[str, ...]
+
+
+def accepted_entries(session: Session, suite: str | None = None) -> list[Accepted]:
+    """Every accepted entry, of one suite or of all, sorted by bundle."""
+    against: dict[str, list[str]] = defaultdict(list)
+    attack, target = aliased(StoredBundle), aliased(StoredBundle)
+    pairs = (
+        select(attack.id, attack.target)
+        .join(Entry, Entry.id == attack.id)
+        .join(target, target.id == attack.target)
+        .where(attack.kind != "entry", Entry.state == "accepted", Entry.level.in_(("re-scored", "re-run")))
+    )
+    for bundle, its_target in session.execute(pairs):
+        against[str(its_target)].append(bundle)
+    query = (
+        select(StoredBundle, Entry.level, Account.name)
+        .join(Entry, Entry.id == StoredBundle.id)
+        .join(Account, Account.key == StoredBundle.account)
+        .where(StoredBundle.kind == "entry", Entry.state == "accepted")
+        .order_by(StoredBundle.id)
+    )
+    if suite is not None:
+        query = query.where(StoredBundle.suite == suite)
+    return [
+        Accepted(
+            bundle=one.id,
+            suite=one.suite,
+            task=one.task,
+            name=one.name,
+            level=level,
+            url=one.url,
+            licence=one.licence,
+            submitter=submitter,
+            stronger=tuple(sorted(against[one.id])),
+        )
+        for one, level, submitter in session.execute(query)
+    ]
+
+
+def refresh(database: Database, depot: Depot, suites: Mapping[str, SuiteFacts]) -> int:
+    """Works out every row that is missing or out of date, and returns how many. Several processes may do so at once.
+
+    An entry whose bundle is damaged on the disk, or whose suite has gone, has no row and is on no board; the log says
+    so.
+    """
+    with database.read() as session:
+        entries = accepted_entries(session)
+        have = {row.bundle: row.basis for row in session.execute(select(StoredResult.bundle, StoredResult.basis))}
+    count = 0
+    for entry in entries:
+        facts = facts_of(suites, entry.suite)
+        basis = basis_of(entry.bundle, entry.stronger, facts) if facts is not None else ""
+        if facts is None:
+            log.warning("entry %s is on no board: suite %s is not known here", entry.bundle[:12], entry.suite)
+        elif have.get(entry.bundle) != basis:
+            count += _score(database, depot, entry, facts, basis)
+    return count
+
+
+def suites_with_entries(session: Session) -> tuple[str, ...]:
+    """The suites that any accepted entry is of, sorted."""
+    query = select(StoredBundle.suite).join(Entry, Entry.id == StoredBundle.id)
+    return tuple(sorted(session.scalars(query.where(Entry.state == "accepted").distinct())))
+
+
+def _score(database: Database, depot: Depot, entry: Accepted, facts: SuiteFacts, basis: str) -> int:
+    try:
+        scored = score_entry(depot, entry.bundle, entry.stronger, facts)
+    except (BundleError, StoreError, ResultError):
+        log.exception("entry %s is on no board: it cannot be scored", entry.bundle[:12])
+        return 0
+
+    def replace(session: Session) -> None:
+        session.execute(delete(StoredResult).where(StoredResult.bundle == entry.bundle))
+        session.add(
+            StoredResult(
+                bundle=entry.bundle,
+                suite=entry.suite,
+                task=entry.task,
+                basis=basis,
+                row=scored.row,
+                sample=scored.sample,
+            )
+        )
+
+    database.transact(replace)
+    return 1

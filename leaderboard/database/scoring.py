@@ -1,0 +1,109 @@
+"""From an accepted bundle to its row on a board. Worked out once and kept; what it was worked out from is hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from leaderboard.board import build_board, ranked_sample, ranking_threat
+from leaderboard.bundle.reading import Bundle, open_bundle
+from leaderboard.database.depot import Depot
+from leaderboard.database.suites import SuiteFacts
+from leaderboard.results import Metric, Plan, Result, canonical_json
+from leaderboard.scores import CLEAN, score
+from leaderboard.statistics import Sample
+
+
+# Raised where code here or below changes what a row says: every row is then worked out again.
+SCORING_VERSION: Final = 1
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    task: str
+    metric: Metric
+    ids: tuple[str, ...]
+    values: bytes
+    weights: bytes
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """row: a TaskRow as JSON, with no rank but its own. sample: packed, empty where nothing can be ranked."""
+
+    row: bytes
+    sample: bytes
+
+
+def basis_of(bundle: str, stronger: Sequence[str], facts: SuiteFacts) -> str:
+    """What a row depends on, as SHA-256 in hexadecimal digits; stronger: bundles with attacks against the entry."""
+    text = canonical_json([SCORING_VERSION, bundle, sorted(stronger), facts])
+    return hashlib.sha256(text).hexdigest()
+
+
+def score_entry(depot: Depot, bundle: str, stronger: Sequence[str], facts: SuiteFacts) -> Scored:
+    """Scores an entry by its own records and the stronger attacks against it, whoever else is on the board.
+
+    Raises BundleError and StoreError where a bundle is damaged, ResultError where its records contradict each other.
+    """
+    opened = open_bundle(depot.bundle_path(bundle))
+    results, labels = dict(opened.records), dict(opened.manifest.plan)
+    for other in sorted(stronger):
+        for cell_id, result in _counted(open_bundle(depot.bundle_path(other)), opened.records).items():
+            if cell_id not in results or _quality(result) < _quality(results[cell_id]):
+                results[cell_id], labels[cell_id] = result, result.cell.label
+    plan = Plan(
+        suite=facts.name,
+        ranking_threats=facts.ranking_threats,
+        unrealisable_threats=facts.unrealisable_threats,
+        cells=tuple(sorted(labels)),
+        labels=labels,
+    )
+    task = opened.manifest.entry.task
+    row = build_board(plan, results, {}).tasks[0].rows[0]
+    ranked = ranked_sample(score(plan, results, {})[0], ranking_threat(plan, task))
+    return Scored(canonical_json(msgspec.structs.replace(row, rank=None)), b"" if ranked is None else pack(ranked))
+
+
+def pack(sample: Sample) -> bytes:
+    """A sample as bytes."""
+    values, weights = (np.asarray(one, "<f8").tobytes() for one in (sample.values, sample.weights))
+    return zlib.compress(msgspec.msgpack.encode(_Packed(sample.task, sample.metric, sample.ids, values, weights)), 3)
+
+
+def unpack(data: bytes, known: dict[tuple[str, ...], tuple[str, ...]]) -> Sample:
+    """The sample of packed bytes. known: ids met before, so that ten thousand entries share one copy of them."""
+    packed = msgspec.msgpack.decode(zlib.decompress(data), type=_Packed)
+    ids = known.setdefault(packed.ids, packed.ids)
+    values, weights = np.frombuffer(packed.values, "<f8"), np.frombuffer(packed.weights, "<f8")
+    return Sample(packed.task, packed.metric, ids, values, weights)
+
+
+def _counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
+    """The attacks of a bundle that count against an entry: measured, on the entry's own examples.
+
+    Their diagnostics are left out, and so is what they lack: a stranger's bundle may lower a number, and nothing else.
+    """
+    clean = next((one for one in theirs.values() if one.cell.attack == CLEAN and one.examples is not None), None)
+    if clean is None or clean.examples is None:
+        return {}
+    weights = dict(zip(clean.examples.ids, clean.examples.weights, strict=True))
+    return {
+        cell_id: msgspec.structs.replace(result, diagnostics=())
+        for cell_id, result in bundle.records.items()
+        if result.cell.attack != CLEAN
+        and result.status == "ok"
+        and result.examples is not None
+        and result.metric == clean.metric
+        and (result.cell.model_hash, result.cell.defense) == (clean.cell.model_hash, clean.cell.defense)
+        and dict(zip(result.examples.ids, result.examples.weights, strict=True)) == weights
+    }
+
+
+def _quality(result: Result) -> float:
+    if result.metric is None or result.examples is None:
+        return 2.0  # above any quality: a measured cell takes the place of one that is not
+    return result.metric.quality(sum(result.examples.values) / sum(result.examples.weights))
