@@ -18,7 +18,7 @@ from tasks.bring.zips import members
 from tasks.control.facts import ACTIONS, SCALE
 
 
-WIDEST: Final = 4_096  # units of a layer
+WIDEST: Final = 1_024  # units of a layer
 DEEPEST: Final = 16  # layers
 MOST_JSON: Final = 8 * 2**20  # bytes of the zip's `data`
 ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
