@@ -30,7 +30,8 @@ class Problem:
     is done leaves alive(); off for measuring an attack's optimum. minimum_norm: whether the best is the nearest
     success, and a row goes on after its first. width: how many rows fit into one pass, all where None.
     surrogates: the same rows as problems of other victims, for attacks without access to this one. half: whether
-    passes run in bfloat16; every success is then confirmed by a pass in float32.
+    passes run in bfloat16; every success is then confirmed by a pass in float32. own_model: whether the victim is the
+    attacker's own, so that its answers are no queries.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Problem:
         width: int | None = None,
         surrogates: tuple[Problem, ...] = (),
         half: bool = False,
+        own_model: bool = False,
     ) -> None:
         self._victim = victim
         # Radii of its own: the audit's are out of the attack's reach.
@@ -62,6 +64,7 @@ class Problem:
         self.width = len(space.inputs) if width is None else width
         self._surrogates = surrogates
         self._half = half
+        self._own_model = own_model
         self._rows = torch.arange(len(space.inputs), device=space.inputs.values.device)
         self._repeated = False
         self._best = Best.start(space.null())
@@ -226,7 +229,7 @@ class Problem:
                 left = left - (torch.bincount(self._rows, minlength=len(asked))[self._rows] - 1)
             if bool((left < 1).any()):
                 raise QueryLimitReached(f"a row has used its {limit} queries; go on with the rows of alive()")
-        self.ledger.forward(rows)
+        self.ledger.forward(rows, queries=0 if self._own_model else None)
         asked.index_add_(0, self._rows, torch.ones_like(self._rows))
 
     def _answer(self, inputs: Inputs) -> Scores:
@@ -256,7 +259,8 @@ class Problem:
         verdict = self.goal.judge(scores)
         if self._half and bool(verdict.success.any()):
             verdict, losses = self._confirmed(d, verdict, losses, loss, towards)
-        losses = torch.where(torch.isnan(losses), -torch.inf, losses)
+        # Scores that are not finite are a diagnostic; were an infinite loss the highest, a search would head for them.
+        losses = torch.where(torch.isnan(losses) | ~scores.finite(), -torch.inf, losses)
         damage = verdict.damage
         if self.minimum_norm:
             damage = torch.where(verdict.success, -self.space.norm(d.detach()), -torch.inf)
@@ -268,8 +272,7 @@ class Problem:
     ) -> tuple[Judgement, Tensor]:
         """The successes judged again on a float32 pass; a row that fails it is no success, whatever bfloat16 says."""
         rows = verdict.success.nonzero().squeeze(1)
-        self.ledger.forward(len(rows))
-        self._best.asked.index_add_(0, self._rows[rows], torch.ones_like(rows))
+        self.ledger.forward(len(rows), queries=0)  # the same answer once more, to be sure of it
         with torch.no_grad():
             goal, scores = self.goal.take(rows), self._victim(self.space.apply(d.detach()).take(rows))
             towards = None if towards is None else towards[rows]

@@ -205,7 +205,7 @@ def _planned(
         threads=settings.threads,
         plugins=dict(registry.plugins),
         versions=_versions(task.libraries),
-        options=_options(trial, attack, surrogates) if reason is None else {},
+        options=_options(trial, attack, surrogates, facts.data_hash(FIT_SPLIT)) if reason is None else {},
     )
     return PlannedCell(
         cell=cell,
@@ -225,7 +225,7 @@ def _planned(
     )
 
 
-def _options(trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Path]) -> dict[str, Scalar]:
+def _options(trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Path], fit_hash: str) -> dict[str, Scalar]:
     options: dict[str, Scalar] = {}
     if trial.curve:
         options["curve"] = " ".join(f"{share:g}" for share in trial.curve)
@@ -235,6 +235,7 @@ def _options(trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Pat
         options["minimum_norm"] = True
     if attack.stage == "fit":
         options["fit_split"] = FIT_SPLIT
+        options["fit_data"] = fit_hash
     if surrogates:
         options["surrogates"] = " ".join(f"{name}={model_hash(folder)}" for name, folder in surrogates.items())
     return options

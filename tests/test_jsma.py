@@ -114,7 +114,7 @@ def test_the_other_classes_count_as_much_as_the_target() -> None:
     weights = torch.zeros(3, FEATURES)
     weights[1, :2], weights[2, :2] = 2.0, 3.0
     weights[1, 4:6], weights[0, 4:6] = 1.0, -1.0
-    victim = Linear(weights, torch.tensor([0.5, 0.0, 0.0]))
+    victim = Linear(weights, torch.tensor([2.5, 0.0, 0.0]))
     values = torch.zeros(1, 1, SIDE, SIDE)
     attacked = problem(victim, values, torch.tensor([1]))
     jsma(attacked, share=1.0)
@@ -125,7 +125,7 @@ def test_the_other_classes_count_as_much_as_the_target() -> None:
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_without_a_target_the_runner_up_is_it_and_not_the_next_label(target: int) -> None:
     offsets = torch.full((3,), -5.0)
-    offsets[target], offsets[(target + 2) % 3] = 1.0, 0.5
+    offsets[target], offsets[(target + 2) % 3] = 2.0, 0.5
     weights = torch.full((3, FEATURES), -0.1)
     for place in range(3):
         weights[place, place * 2 : place * 2 + 2] = 1.0
@@ -143,6 +143,20 @@ def test_no_more_features_than_allowed(budget: float, share: float, most: int) -
     jsma(attacked, share=share)
     changed = (attacked.best.d != 0).flatten(1).sum(1)
     assert int(changed.max()) == most
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5])
+def test_without_a_bound_no_count_hides_a_success_that_a_bound_shows(budget: int) -> None:
+    victim = opposed(0.2)
+    victim.offset = torch.tensor([0.0, 0.0]) + victim.offset
+    values = torch.full((40, 1, SIDE, SIDE), 0.5) + 0.1 * draw(5, 40, 1, SIDE, SIDE)
+    free, bounded = problem(victim, values), problem(victim, values, budget=float(budget))
+    bounded.minimum_norm = False
+    jsma(free, share=1.0)
+    jsma(bounded, share=1.0)
+    within = (free.best.d != 0).flatten(1).sum(1) <= budget
+    assert torch.equal(free.best.success & within, bounded.best.success)
+    assert 0 < int(within.sum())
 
 
 def test_memory_does_not_grow_with_the_square_of_the_features() -> None:
@@ -204,3 +218,14 @@ def test_what_it_cannot_do_is_said() -> None:
     if open_range.bounds() is None:
         with pytest.raises(NotApplicable, match="open"):
             jsma(Problem(victim, open_range, flip, threat, Keys.of(0, ["a", "b"])))
+
+
+def test_where_no_pair_does_both_the_search_goes_on() -> None:
+    """All features raise both classes, one pair the target more: by the published rule there is no pair at all."""
+    weights = torch.zeros(2, FEATURES)
+    weights[0], weights[1] = 0.1, 0.12
+    weights[1, 7:9] = 2.0
+    attacked = problem(Linear(weights, torch.tensor([2.0, 0.0])), torch.zeros(1, 1, SIDE, SIDE))
+    jsma(attacked, share=1.0)
+    assert bool(attacked.best.success.all())
+    assert attacked.best.d.flatten().nonzero().squeeze(1).tolist() == [7, 8]

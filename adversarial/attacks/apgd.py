@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adversarial.attacks.pgd import features_of
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip
 from adversarial.problem import Problem
@@ -52,7 +53,7 @@ def apgd(problem: Problem, *, steps: int = 100, restarts: int = 1, loss: str = "
             "rises": torch.zeros_like(lowest),
             "halved": torch.ones_like(member, dtype=torch.bool),
             "size": (1.0 if schedule.sparse else 2.0) * view.space.radius,
-            "spread": torch.full_like(lowest, SPARSE_START * d[0].numel()),
+            "spread": SPARSE_START * features_of(view).to(lowest.dtype),
             "towards": torch.full_like(member, -1)
             if classes is None
             else classes[view.rows, member % classes.shape[1]],

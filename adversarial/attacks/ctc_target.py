@@ -57,8 +57,9 @@ def ctc_target(
         size = space.steepest(torch.ones_like(d)).abs().flatten(1).amax(1).reshape(shape)
         moved = space.project(d + relative_step * radius.reshape(shape) * size * direction)
         last = age == steps
-        if bool(last.any()):
-            view.take(last).evaluate(moved[last], "ce")
+        asking = last & view.alive()
+        if bool(asking.any()):
+            view.take(asking).evaluate(moved[asking], "ce")
         return {"d": moved, "first": first, "second": second, "radius": radius, "age": age}, ~last
 
     search(problem, start, step)

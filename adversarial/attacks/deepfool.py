@@ -96,7 +96,7 @@ def _to_the_nearest(space: ContinuousSpace, found: Jacobian, at: Tensor) -> tupl
     move = torch.zeros_like(at)
     for lead, gradient in zip(found.outputs.unbind(1), found.values, strict=True):
         direction = space.steepest(gradient, at)
-        slope = (gradient * direction).flatten(1).sum(1)
+        slope = (gradient * direction).flatten(1).sum(1, dtype=torch.float64).to(gradient.dtype)  # padding adds nothing
         distance = torch.where(slope > 0, (lead.abs() / slope).clamp(min=SHORTEST), torch.inf)
         nearer = distance < nearest
         nearest = torch.where(nearer, distance, nearest)

@@ -4,6 +4,8 @@ momentum iterative method, Dong et al. 2017, https://arxiv.org/abs/1710.06081.""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -51,7 +53,7 @@ def pgd(
         left = state["left"] - 1
         following = {"left": left}
         if momentum:
-            gradient = following["direction"] = momentum * state["direction"] + of_unit_mean(gradient)
+            gradient = following["direction"] = momentum * state["direction"] + of_unit_mean(view, gradient)
         following["d"] = d = space.step(state["d"], gradient, share * space.radius)
         going = left > 0
         if not bool(going.all()):
@@ -65,7 +67,19 @@ def pgd(
     search(problem, start, step, restarts)
 
 
-def of_unit_mean(gradient: Tensor) -> Tensor:
-    """Each row over its mean absolute entry: gradients of different steps then weigh the same in a sum."""
-    size = gradient.flatten(1).abs().mean(1).reshape(-1, *[1] * (gradient.ndim - 1))
+def of_unit_mean(problem: Problem, gradient: Tensor) -> Tensor:
+    """Each row over its mean absolute entry: gradients of different steps then weigh the same in a sum.
+
+    Padding is no entry, and the sum is one of float64: neither how much of it a row has, nor its place, shows.
+    """
+    size = gradient.flatten(1).abs().sum(1, dtype=torch.float64) / features_of(problem)
+    size = size.to(gradient.dtype).reshape(-1, *[1] * (gradient.ndim - 1))
     return gradient / torch.where(size > 0, size, 1.0)
+
+
+def features_of(problem: Problem) -> Tensor:
+    """How many features each row has without its padding, int64 [batch]."""
+    values, mask = problem.inputs.values, problem.inputs.mask
+    if mask is None:
+        return torch.full((len(values),), values[0].numel() if len(values) else 1, device=values.device)
+    return (mask.sum(1) * math.prod(values.shape[2:])).clamp(min=1)

@@ -80,10 +80,10 @@ def _climb(
         for place, surrogate in enumerate(surrogates):
             keys = problem.keys.fold("transfer", step, place)
             at = continuous(surrogate.space).project(d)
-            gathered += of_unit_mean(_slope(surrogate, at, loss, keys, diversity))
+            gathered += of_unit_mean(problem, _slope(surrogate, at, loss, keys, diversity))
         if translation:
             gathered = _smoothed(gathered, translation)
-        direction = momentum * direction + of_unit_mean(gathered)
+        direction = momentum * direction + of_unit_mean(problem, gathered)
         d = space.step(d, direction, share * space.radius)
     return d
 

@@ -38,7 +38,7 @@ def learned(victim: Victim, trial: Trial, fit: Fit, ledger: Ledger) -> Attack:
     clean = replace(trial, threat=None, attack=None, fit=None)
     met = roll_out(victim, chosen, clean, ledger, Trace())
     rows = [(step, episode) for episode, length in enumerate(met.returns.tolist()) for step in range(int(length))]
-    rows = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+    rows = [rows[place * len(rows) // SAMPLES] for place in range(SAMPLES)] if len(rows) > SAMPLES else rows
     steps, episodes = (torch.tensor(column) for column in zip(*rows, strict=True))
     values, actions = met.observations[steps, episodes], met.actions[steps, episodes]
     ids = [f"{episode_id(chosen[episode])}-{step}" for step, episode in rows]

@@ -151,6 +151,7 @@ class _Attacker:
                     ledger=self._ledger,
                     early_stopping=False,
                     context=Context(step, {}, on_device),
+                    own_model=True,
                 )
                 for surrogate in self._trial.surrogates
             ),

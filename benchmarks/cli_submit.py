@@ -1,0 +1,131 @@
+"""Commands around bundles: make one, check one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from benchmarks.cli import cli, json_option, out_option
+
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+
+KEY_VARIABLE: Final = "ROBUSTARENA_KEY"
+TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--task", required=True, help="Which task the model is for.")
+@click.option("--name", required=True, help="What the entry is called on boards.")
+@click.option("--suite", default="mini", show_default=True, help="Which trials it meets; boards keep suites apart.")
+@click.option("--defense", default="none", show_default=True, help="What hardens the model, in a few words.")
+@click.option("--link", default="", metavar="URL", help="Where the model is described.")
+@click.option("--licence", default="", help="Of the weights, such as apache-2.0.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out; a board of its own.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; all cores by default.")
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Where the bundle goes; by default NAME.rab.")
+@click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
+@out_option
+def submit(
+    model: str,
+    task: str,
+    name: str,
+    suite: str,
+    defense: str,
+    link: str,
+    licence: str,
+    limit: int | None,
+    workers: int | None,
+    key: Path | None,
+    bundle: Path | None,
+    to: str | None,
+    out: Path,
+) -> None:
+    """Measure MODEL on a suite and pack the evidence into a signed bundle.
+
+    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP or python:FILE:FUNCTION. Cells that are measured already are not
+    measured again.
+    """
+    import torch
+
+    from benchmarks.catalog import catalog
+    from benchmarks.executors import Process, executor_named
+    from benchmarks.planning import Settings, as_plan
+    from benchmarks.progress import RunProgress
+    from benchmarks.runner import missing, run_cells
+    from benchmarks.submitting import Submission, cells_of, pack
+    from benchmarks.suites import suite_named
+    from leaderboard.bundle.manifest import EntryFacts
+    from leaderboard.store import RunFolder
+    from leaderboard.table import console
+    from tasks.bring import bring, parse
+
+    if to is not None and TOKEN_VARIABLE not in os.environ:
+        raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
+    registry, found, settings = catalog(), suite_named(suite), Settings(limit=limit)
+    registry.task(task)
+    facts = EntryFacts(name=name, task=task, defense=defense, url=link, licence=licence)
+    private = signing_key(key)
+    submission = Submission(facts, model, bring(parse(model), task, torch.device("cpu")))
+    cells = cells_of(submission, found, registry, settings)
+    plan, folder = as_plan(found, cells, settings), RunFolder(out)
+    who, todo, target = executor_named("process", workers), missing(cells, folder), console(sys.stderr)
+    target.print(f"{plan.suite}: {len(cells)} cells of {name}, {len(todo)} to do, records in {out}", markup=False)
+    with RunProgress(target, todo, who.workers if isinstance(who, Process) else 1) as progress:
+        summary = run_cells(cells, folder, who, progress)
+    where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
+    bundle_id = pack(where, submission, plan.suite, cells, folder, private)
+    click.echo(f"{where}  {bundle_id}")
+    if to is not None:
+        from benchmarks.sending import send
+
+        click.echo(send(where, bundle_id, to, os.environ[TOKEN_VARIABLE]))
+    if not summary.clean:
+        raise click.exceptions.Exit(1)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--rerun", type=click.IntRange(0), default=0, show_default=True, help="Cells to measure again.")
+@click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
+@json_option
+def verify(bundle: Path, rerun: int, nonce: str, as_json: bool) -> None:
+    """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
+    from benchmarks.catalog import catalog
+    from benchmarks.verifying import verify as verified
+    from leaderboard.results import canonical_json
+
+    verdict = verified(bundle, catalog(), rerun=rerun, nonce=nonce, report=lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(canonical_json(verdict), nl=False)
+    else:
+        click.echo(f"{verdict.level}  {verdict.bundle}".rstrip())
+        for reason in verdict.reasons:
+            click.echo(f"  {reason}")
+        for cell in verdict.cells:
+            click.echo(f"  {cell.check:<10}  {cell.label}" + (f"  ({cell.detail})" if cell.detail else ""))
+    if not verdict.accepted:
+        raise click.exceptions.Exit(1)
+
+
+def signing_key(path: Path | None) -> Ed25519PrivateKey:
+    """The submitter's key; the one in the home folder is made at its first use."""
+    from leaderboard.bundle.signing import account_of, generate_key, load_key, save_key
+
+    given = path or (Path(os.environ[KEY_VARIABLE]) if KEY_VARIABLE in os.environ else None)
+    place = given or Path.home() / ".config" / "robustarena" / "key.pem"
+    if given is None and not place.exists():
+        save_key(place, generate_key())
+        click.echo(f"made a signing key: {place}; keep it, it is what your entries belong to", err=True)
+    key = load_key(place)
+    click.echo(f"account {account_of(key)}", err=True)
+    return key

@@ -1,0 +1,109 @@
+"""From a brought model to a bundle: the suite's own trials, their records and evidence, and the model's files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from adversarial.errors import InvalidOption
+from adversarial.registry import Registry
+from benchmarks.planning import NUMBERS_VERSION, ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.suites import Suite
+from leaderboard.bundle.manifest import Benchmark, EntryFacts
+from leaderboard.bundle.names import SOURCE
+from leaderboard.bundle.writing import Content, Parts, write_bundle
+from leaderboard.results import Result
+from leaderboard.store import RunFolder
+
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from tasks.bring import Brought
+
+
+SOURCE_NAME: Final = SOURCE.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A model with the name and the words that its submitter gives it."""
+
+    entry: EntryFacts
+    source: str
+    brought: Brought
+
+
+def benchmark_version() -> Benchmark:
+    """What measures here; a bundle that another version measured is refused."""
+    return Benchmark(importlib.metadata.version("robustarena"), NUMBERS_VERSION)
+
+
+def cells_of(submission: Submission, suite: Suite, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:
+    """The suite's trials of one task with the brought model.
+
+    Raises InvalidOption where a reference model has that name, or the suite has no trial of the task.
+    """
+    entry = submission.entry
+    task = registry.task(entry.task)
+    if entry.name in task.models:
+        raise InvalidOption(f"{entry.name} is a reference model of {entry.task}; choose another name")
+    model = ModelRef(entry.name, submission.brought.hash, entry.defense, source=submission.source)
+    cells = plan_cells(suite, registry, settings, models={entry.task: (model,)})
+    if not cells:
+        raise InvalidOption(f"{suite.name} has no trial of {entry.task}; choose another suite")
+    return cells
+
+
+def pack(
+    target: Path,
+    submission: Submission,
+    suite: str,
+    cells: Sequence[PlannedCell],
+    folder: RunFolder,
+    key: Ed25519PrivateKey,
+) -> str:
+    """Writes the bundle of what was measured, and returns its id. Raises BundleError and StoreError."""
+    results = {cell.id: result for cell in cells if (result := folder.read_result(cell.id)) is not None}
+    evidence: dict[str, Content] = {
+        cell_id: folder.artifact_path(cell_id) for cell_id, result in results.items() if result.artifacts
+    }
+    first = cells[0].cell
+    return write_bundle(
+        target,
+        Parts(
+            entry=submission.entry,
+            suite=suite,
+            benchmark=benchmark_version(),
+            model_hash=submission.brought.hash,
+            data_hash=first.data_hash,
+            plan={cell.id: cell.cell.label for cell in cells},
+            versions=dict(first.versions),
+        ),
+        records=_sorted(results),
+        evidence=evidence,
+        model_files=model_files(submission.brought),
+        key=key,
+    )
+
+
+def model_files(brought: Brought) -> dict[str, Content]:
+    """What of the model goes into a bundle: its files and how to bring it again; nothing where it is not carried."""
+    if not brought.carried:
+        return {}
+    facts = {"kind": carried_kind(brought), "attribute": brought.source.attribute, "facts": dict(brought.facts)}
+    text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    return {**brought.files, SOURCE_NAME: text.encode()}
+
+
+def carried_kind(brought: Brought) -> str:
+    """How a model is brought from its files: a reference model is a torch: folder like any other."""
+    return "torch" if brought.source.kind == "reference" else brought.source.kind
+
+
+def _sorted(results: Mapping[str, Result]) -> list[Result]:
+    return [results[cell_id] for cell_id in sorted(results)]

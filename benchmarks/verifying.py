@@ -1,0 +1,266 @@
+"""Re-checking a bundle: its bytes, its adversarial examples with one forward each, and some of its cells from scratch.
+
+Stored examples prove successes only, and a cheat would leave the others out; so cells that nobody could foresee are
+measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from adversarial.errors import NotApplicable, RobustArenaError
+from adversarial.registry import Registry, resolve
+from benchmarks.measuring import measure
+from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.submitting import SOURCE_NAME, benchmark_version
+from benchmarks.suites import NONE, suite_named
+from leaderboard.bundle.errors import BundleError
+from leaderboard.bundle.reading import Bundle, Limits, open_bundle
+from leaderboard.bundle.writing import extract
+from leaderboard.results import Examples, Metric, Result
+
+
+if TYPE_CHECKING:
+    from tasks.bring import Brought
+    from tasks.protocol import Rescored, Task
+
+
+Level = Literal["refused", "claimed", "re-scored", "re-run"]
+Report = Callable[[str], None]
+
+# Kernels of another machine round otherwise, which may flip a row that stands on its decision.
+DIFFERING_SHARE: Final = 0.01
+FEW: Final = 8  # examples that show whether an attack applies
+
+
+class CellCheck(msgspec.Struct, frozen=True):
+    """What was checked of one cell. check: `re-scored`, `re-run`, or `claimed` with the reason in detail."""
+
+    id: str
+    label: str
+    check: str
+    detail: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """bundle: its id, empty where it could not be read. reasons: why it is refused, or goes no further than it does."""
+
+    bundle: str
+    level: Level
+    reasons: tuple[str, ...] = ()
+    cells: tuple[CellCheck, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.level != "refused"
+
+
+def verify(
+    path: Path, registry: Registry, *, rerun: int = 0, nonce: str = "", report: Report = lambda _: None
+) -> Verdict:
+    """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them."""
+    try:
+        bundle = open_bundle(path, Limits(), benchmark=benchmark_version(), metrics=_metrics(registry))
+    except BundleError as error:
+        return Verdict("", "refused", (str(error),))
+    try:
+        return _verified(bundle, registry, rerun, nonce, report)
+    except (BundleError, RobustArenaError) as error:
+        return Verdict(bundle.id, "refused", (str(error),))
+
+
+def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int) -> tuple[str, ...]:
+    """The cells to measure again: those whose hash with bundle and nonce is smallest, so that nobody can choose."""
+    order = sorted(cells, key=lambda cell: hashlib.sha256(f"{bundle_id}:{nonce}:{cell}".encode()).digest())
+    return tuple(sorted(order[:count]))
+
+
+def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report: Report) -> Verdict:
+    planned = {cell.id: cell for cell in _expected(bundle, registry)}
+    if planned.keys() != bundle.manifest.plan.keys():
+        missing, foreign = planned.keys() - bundle.manifest.plan.keys(), bundle.manifest.plan.keys() - planned.keys()
+        raise BundleError(
+            f"the plan is not that of {bundle.manifest.suite} here: {len(missing)} of its {len(planned)} cells are "
+            f"missing and {len(foreign)} are others; another library version, suite or data makes other cells"
+        )
+    _check_reasons(bundle, planned)
+    if not bundle.model_files:
+        return Verdict(bundle.id, "claimed", ("the bundle carries no model, so nothing can be asked again",))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        extract(bundle, folder)
+        brought = _brought(bundle, folder / "model")
+        text = _source_text(bundle, folder / "model")
+        planned = {cell_id: replace(cell, source=text) for cell_id, cell in planned.items()}
+        checks = {}
+        for place, cell_id in enumerate(sorted(bundle.records), 1):
+            report(f"re-scoring {place} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
+            checks[cell_id] = _rescored(bundle.records[cell_id], planned[cell_id], bundle, brought, registry)
+        candidates = [cell_id for cell_id, result in bundle.records.items() if result.status == "ok"]
+        again = drawn(bundle.id, nonce, candidates, rerun)
+        for place, cell_id in enumerate(again, 1):
+            report(f"measuring again {place} of {len(again)}: {bundle.manifest.plan[cell_id]}")
+            checks[cell_id] = _measured_again(bundle.records[cell_id], planned[cell_id])
+    level: Level = "re-run" if again else "re-scored"
+    reasons = [f"{len(bundle.absent)} cells are missing and count as no result"] if bundle.absent else []
+    return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
+
+
+def _expected(bundle: Bundle, registry: Registry) -> tuple[PlannedCell, ...]:
+    """The suite's cells for the bundle's model, planned here: only these count."""
+    manifest = bundle.manifest
+    name, _, suffix = manifest.suite.partition("-")
+    settings = Settings()
+    if suffix:
+        if not (suffix.startswith("limit") and suffix.removeprefix("limit").isdecimal()):
+            raise BundleError(f"suite {manifest.suite}: only a suite as it is, or its first examples, can be verified")
+        settings = Settings(limit=int(suffix.removeprefix("limit")))
+    model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source="bundle")
+    return plan_cells(suite_named(name), registry, settings, models={manifest.entry.task: (model,)})
+
+
+def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
+    """What a plan says cannot be run has no number, and what it says can be run is not n/a without a model's reason."""
+    for cell_id, result in bundle.records.items():
+        label, reason = bundle.manifest.plan[cell_id], planned[cell_id].reason
+        if reason and result.status != "n/a":
+            raise BundleError(f"{label}: is {result.status}, and the suite says n/a: {reason}")
+        if reason and result.reason != reason:
+            raise BundleError(f"{label}: n/a for another reason than the suite's: {result.reason}")
+
+
+def _brought(bundle: Bundle, folder: Path) -> Brought:
+    import torch
+
+    from tasks.bring import bring, parse
+
+    found = bring(parse(_source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"))
+    if found.hash != bundle.manifest.model_hash:
+        raise BundleError(
+            f"the model in the bundle hashes to {found.hash[:12]}, its manifest says {bundle.manifest.model_hash[:12]}"
+        )
+    return found
+
+
+def _source_text(bundle: Bundle, folder: Path) -> str:
+    facts = json.loads(bundle.model_file(SOURCE_NAME))
+    kind, attribute = str(facts.get("kind", "")), str(facts.get("attribute", ""))
+    if kind not in ("hf", "torch", "sb3"):
+        raise BundleError(f"model/{SOURCE_NAME}: a bundle carries hf, torch or sb3 models, not {kind!r}")
+    return f"{kind}:{folder}" + (f":{attribute}" if attribute else "")
+
+
+def _rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought, registry: Registry) -> CellCheck:
+    label = planned.cell.label
+    if result.status == "n/a" and not planned.reason:
+        return _still_not_applicable(result, planned)
+    if result.status != "ok":
+        return CellCheck(result.id, label, "claimed", f"{result.status}: {result.reason}")
+    assert result.examples is not None
+    task: Task = resolve(registry.task(planned.cell.task).code)()
+    if planned.cell.attack == NONE:
+        found = _clean(task, brought, planned)
+    elif not result.artifacts:
+        if any(result.examples.distances):
+            raise BundleError(f"{label}: disturbs examples and stores none of them")
+        return CellCheck(result.id, label, "claimed", "nothing was disturbed")
+    else:
+        try:
+            found = _of_evidence(task, brought, planned, bundle.evidence(result.id))
+        except NotApplicable as error:
+            return CellCheck(result.id, label, "claimed", str(error))
+    _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
+    return CellCheck(result.id, label, "re-scored", f"{len(found.ids)} examples")
+
+
+def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
+    """An attack that the model itself rules out is tried again: or else a cheat would rule out the strong ones."""
+    again = measure(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW))).result
+    if again.status != "n/a":
+        raise BundleError(f"{planned.cell.label}: claimed n/a ({result.reason}), and here it is {again.status}")
+    return CellCheck(result.id, planned.cell.label, "re-run", f"n/a: {again.reason}")
+
+
+def _clean(task: Task, brought: Brought, planned: PlannedCell) -> Rescored:
+    from adversarial.ledger import Ledger
+    from tasks.protocol import Rescored
+
+    trial = _trial(planned)
+    measured = task.measure(brought.victim, trial, Ledger())
+    return Rescored(measured.ids, measured.values, measured.distances, (False,) * len(measured.ids))
+
+
+def _of_evidence(task: Task, brought: Brought, planned: PlannedCell, data: bytes) -> Rescored:
+    from safetensors.torch import load
+
+    return task.rescore(brought.victim, _trial(planned), load(data))
+
+
+def _trial(planned: PlannedCell) -> Any:
+    import torch
+
+    from adversarial.threats import Threat
+    from tasks.protocol import Trial
+
+    cell = planned.cell
+    return Trial(
+        threat=None if cell.threat == NONE else Threat.parse(cell.threat),
+        attack=None,
+        goal=cell.goal,  # type: ignore[arg-type]
+        seed=cell.seed,
+        split=cell.split,
+        limit=cell.limit,
+        batch_size=cell.batch_size,
+        device=torch.device("cpu"),
+    )
+
+
+def _compare(label: str, examples: Examples, found: Rescored, higher_is_better: bool) -> None:
+    """Refuses what is over budget, and values that the stored examples do not have."""
+    if examples.ids != found.ids:
+        raise BundleError(f"{label}: the examples are not those of the data")
+    beyond = [row for row, over in enumerate(found.over) if over]
+    if beyond:
+        raise BundleError(f"{label}: {len(beyond)} adversarial examples are over budget; first {found.ids[beyond[0]]}")
+    rows = zip(examples.values, found.values, strict=True)
+    differing = [row for row, (claimed, value) in enumerate(rows) if abs(claimed - value) > 1e-6 * max(1, abs(value))]
+    if len(differing) > DIFFERING_SHARE * len(found.ids):
+        row = differing[0]
+        better = (examples.values[row] > found.values[row]) == higher_is_better
+        raise BundleError(
+            f"{label}: {len(differing)} of {len(found.ids)} values are not what the stored examples do; first "
+            f"{found.ids[row]}: claimed {examples.values[row]:g}, found {found.values[row]:g}"
+            + (" (the model is worse than claimed)" if better else " (not adversarial)")
+        )
+
+
+def _measured_again(result: Result, planned: PlannedCell) -> CellCheck:
+    label = planned.cell.label
+    again = measure(planned).result
+    if again.status != "ok" or again.examples is None or result.examples is None:
+        raise BundleError(f"{label}: measured again it is {again.status}: {again.reason}")
+    claimed, found = result.examples, again.examples
+    if claimed.ids != found.ids:
+        raise BundleError(f"{label}: the examples are not those of the data")
+    pairs = list(zip(claimed.values, found.values, strict=True))
+    differing = sum(abs(a - b) > 1e-6 * max(1, abs(b)) for a, b in pairs)
+    if differing > max(1, DIFFERING_SHARE * len(pairs)):
+        raise BundleError(f"{label}: measured again, {differing} of {len(pairs)} examples come out otherwise")
+    exact = "the same to the last digit" if claimed == found else f"{differing} of {len(pairs)} values differ"
+    return CellCheck(result.id, label, "re-run", exact)
+
+
+def _metrics(registry: Registry) -> dict[str, Metric]:
+    metrics = {}
+    for entry in registry.tasks():
+        metric = resolve(entry.code)().metric
+        metrics[entry.name] = Metric(metric.name, metric.floor, metric.ceiling)
+    return metrics
