@@ -61,27 +61,32 @@ class Depot:
             raise store_error(folder, error) from error
         return folder
 
-    def place(self, upload: Path, bundle: str) -> Path:
-        """Moves a checked upload to its place, on the disk for good when this returns. Raises StoreError.
-
-        What lies there already stays: the same id is the same content.
-        """
-        place = self.bundle_path(bundle)
+    def seal(self, upload: Path) -> None:
+        """Puts a checked upload on the disk for good, read-only, so that placing it takes no time. Raises StoreError."""
         try:
-            create_folder(self.bundles)
-            create_folder(place.parent.parent)
-            create_folder(place.parent)
-            if place.exists():
-                upload.unlink()
-                return place
             handle = os.open(upload, os.O_RDONLY)
             try:
                 os.fchmod(handle, 0o444)
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            os.replace(upload, place)  # noqa: PTH105 - the call whose atomicity is relied on
-            sync_folder(place.parent)
+        except OSError as error:
+            raise store_error(upload, error) from error
+
+    def place(self, upload: Path, bundle: str) -> Path:
+        """Moves a sealed upload to its place, for good when this returns. Raises StoreError.
+
+        What lies there already stays: the same id is the same content.
+        """
+        place = self.bundle_path(bundle)
+        try:
+            for folder in (self.bundles, place.parent.parent, place.parent):
+                create_folder(folder)
+            if place.exists():
+                upload.unlink(missing_ok=True)
+            else:
+                os.replace(upload, place)  # noqa: PTH105 - the call whose atomicity is relied on
+                sync_folder(place.parent)
         except OSError as error:
             raise store_error(place, error) from error
         return place

@@ -104,7 +104,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
 
 
 def hash_of(files: Mapping[str, Path]) -> str:
-    """SHA-256 over names and contents; where the files lie does not count. Raises ModelError for one that is missing."""
+    """SHA-256 over names and contents; where files lie does not count. Raises ModelError for one that is missing."""
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         try:
