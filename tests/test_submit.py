@@ -1,0 +1,199 @@
+"""From a model to a verdict: what is honest is re-scored and re-run, and what is not is refused with the reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load, save
+
+from adversarial.errors import InvalidOption
+from benchmarks import submitting
+from benchmarks.catalog import catalog
+from benchmarks.cli import cli
+from benchmarks.planning import Settings
+from benchmarks.submitting import Submission, cells_of, pack
+from benchmarks.suites import suite_named
+from benchmarks.verifying import Verdict, drawn, verify
+from leaderboard.bundle.manifest import EntryFacts
+from leaderboard.bundle.signing import generate_key, save_key
+from leaderboard.results import Result
+from leaderboard.store import RunFolder
+from tasks.bring import bring, parse
+
+
+TASK, NAME, LIMIT = "image-digits", "copied", 16
+KEY = generate_key()
+Change = Callable[[Result, Any], tuple[Result | None, bytes | None]]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model, the key, the run and the bundle, made by the command."""
+    folder = tmp_path_factory.mktemp("submitted")
+    shutil.copytree(Path(catalog().task(TASK).folder) / "undefended", folder / "model")
+    save_key(folder / "key.pem", KEY)
+    options = ["--task", TASK, "--name", NAME, "--suite", "mini@1", "--limit", str(LIMIT), "--workers", "1"]
+    places = ["--key", str(folder / "key.pem"), "--bundle", str(folder / "one.rab"), "--out", str(folder / "runs")]
+    done = CliRunner().invoke(cli, ["submit", f"torch:{folder / 'model'}", *options, *places])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def submission(folder: Path, name: str = NAME) -> Submission:
+    text = f"torch:{folder / 'model'}"
+    facts = EntryFacts(name=name, task=TASK, defense="none", url="", licence="")
+    return Submission(facts, text, bring(parse(text), TASK, torch.device("cpu")))
+
+
+def repacked(folder: Path, target: Path, change: Change) -> Verdict:
+    """The verdict on an honest run whose records and evidence were changed before they were signed."""
+    made = submission(folder)
+    cells = cells_of(made, suite_named("mini@1"), catalog(), Settings(limit=LIMIT))
+    honest, forged = RunFolder(folder / "runs"), RunFolder(target / "runs")
+    for cell in cells:
+        result = honest.read_result(cell.id)
+        assert result is not None
+        data = honest.artifact_path(cell.id).read_bytes() if result.artifacts else None
+        new, evidence = change(result, data)
+        if new is None:
+            continue
+        artifacts = {f"{cell.id}.safetensors": forged.write_artifact(cell.id, evidence)} if evidence else {}
+        forged.write_result(msgspec.structs.replace(new, artifacts=artifacts))
+    pack(target / "forged.rab", made, f"mini@1-limit{LIMIT}", cells, forged, KEY)
+    return verify(target / "forged.rab", catalog(), rerun=1, nonce="00")
+
+
+def test_an_honest_bundle_is_scored_and_measured_again(measured: Path) -> None:
+    scored = verify(measured / "one.rab", catalog())
+    assert scored.level == "re-scored", scored.reasons
+    assert {cell.check for cell in scored.cells} <= {"re-scored", "claimed"}
+    again = verify(measured / "one.rab", catalog(), rerun=2, nonce="ab")
+    assert again.level == "re-run", again.reasons
+    found = [cell for cell in again.cells if cell.check == "re-run"]
+    assert len(found) == 2
+    assert all(cell.detail == "the same to the last digit" for cell in found)
+
+
+def test_the_command_says_the_verdict_as_json_and_by_its_exit(measured: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["verify", str(measured / "one.rab"), "--json"])
+    assert done.exit_code == 0
+    verdict = json.loads(done.stdout)
+    assert verdict["level"] == "re-scored"
+    assert len(verdict["bundle"]) == 64
+    data = bytearray((measured / "one.rab").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "flipped.rab").write_bytes(data)
+    done = CliRunner().invoke(cli, ["verify", str(tmp_path / "flipped.rab"), "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["level"] == "refused"
+
+
+def test_nobody_can_choose_what_is_measured_again() -> None:
+    cells = [f"{number:064x}" for number in range(40)]
+    first = drawn("a" * 64, "01", cells, 5)
+    assert first == drawn("a" * 64, "01", list(reversed(cells)), 5)
+    assert len({drawn("a" * 64, f"{nonce:02x}", cells, 5) for nonce in range(20)}) > 15
+
+
+def attacked(result: Result) -> bool:
+    return result.cell.attack == "pgd" and result.status == "ok"
+
+
+def test_a_success_that_is_left_out_is_seen(measured: Path, tmp_path: Path) -> None:
+    def change(result: Result, data: Any) -> tuple[Result, Any]:
+        if attacked(result):
+            assert result.examples is not None
+            ones = tuple(1.0 for _ in result.examples.values)
+            return msgspec.structs.replace(result, examples=msgspec.structs.replace(result.examples, values=ones)), data
+        return result, data
+
+    verdict = repacked(measured, tmp_path, change)
+    assert verdict.level == "refused"
+    assert "the model is worse than claimed" in verdict.reasons[0]
+
+
+def test_examples_that_are_not_adversarial_are_seen(measured: Path, tmp_path: Path) -> None:
+    def change(result: Result, data: Any) -> tuple[Result, Any]:
+        if attacked(result):
+            assert result.examples is not None
+            none = tuple(0.0 for _ in result.examples.values)
+            return msgspec.structs.replace(result, examples=msgspec.structs.replace(result.examples, values=none)), data
+        return result, data
+
+    verdict = repacked(measured, tmp_path, change)
+    assert verdict.level == "refused"
+    assert "not adversarial" in verdict.reasons[0]
+
+
+def test_examples_over_budget_are_seen(measured: Path, tmp_path: Path) -> None:
+    def change(result: Result, data: Any) -> tuple[Result, Any]:
+        if attacked(result):
+            images = load(data)["images"]
+            images[2] = (images[2] + 0.4).clamp(0, 1)
+            return result, save({"images": images})
+        return result, data
+
+    verdict = repacked(measured, tmp_path, change)
+    assert verdict.level == "refused"
+    assert "over budget" in verdict.reasons[0]
+
+
+def test_an_attack_that_is_ruled_out_is_tried(measured: Path, tmp_path: Path) -> None:
+    def change(result: Result, data: Any) -> tuple[Result, Any]:
+        if attacked(result):
+            absent: dict[str, Any] = {"examples": None, "metric": None, "diagnostics": ()}
+            return msgspec.structs.replace(result, status="n/a", reason="not differentiable", **absent), None
+        return result, data
+
+    verdict = repacked(measured, tmp_path, change)
+    assert verdict.level == "refused"
+    assert "claimed n/a" in verdict.reasons[0]
+
+
+def test_a_clean_score_that_is_too_good_is_seen(measured: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured / "model", tmp_path / "model")
+
+    def change(result: Result, data: Any) -> tuple[Result, Any]:
+        if result.cell.attack == "none":
+            assert result.examples is not None
+            none = tuple(0.0 for _ in result.examples.values)
+            return msgspec.structs.replace(result, examples=msgspec.structs.replace(result.examples, values=none)), data
+        return result, data
+
+    assert repacked(measured, tmp_path, change).level == "refused"
+
+
+def test_cells_that_are_left_out_are_missing_and_said(measured: Path, tmp_path: Path) -> None:
+    verdict = repacked(measured, tmp_path, lambda result, data: (None if attacked(result) else result, data))
+    assert verdict.accepted
+    assert verdict.reasons == ("1 cells are missing and count as no result",)
+
+
+def test_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = msgspec.structs.replace(submitting.benchmark_version(), numbers="0")
+    monkeypatch.setattr("benchmarks.verifying.benchmark_version", lambda: other)
+    verdict = verify(measured / "one.rab", catalog())
+    assert verdict.level == "refused"
+    assert "numbers version 0" in verdict.reasons[0]
+
+
+def test_what_carries_no_model_stays_claimed(measured: Path, tmp_path: Path) -> None:
+    made = submission(measured)
+    made = replace(made, brought=replace(made.brought, carried=False))
+    cells = cells_of(made, suite_named("mini@1"), catalog(), Settings(limit=LIMIT))
+    pack(tmp_path / "claimed.rab", made, f"mini@1-limit{LIMIT}", cells, RunFolder(measured / "runs"), KEY)
+    assert verify(tmp_path / "claimed.rab", catalog(), rerun=3).level == "claimed"
+
+
+def test_the_name_of_a_reference_model_is_taken(measured: Path) -> None:
+    with pytest.raises(InvalidOption, match="reference model"):
+        cells_of(submission(measured, "undefended"), suite_named("mini@1"), catalog(), Settings())
