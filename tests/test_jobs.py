@@ -19,7 +19,8 @@ from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
-from leaderboard.database.entries import Submission, counter, submission, withdraw
+from leaderboard.database.entries import Submission, submission, withdraw
+from leaderboard.database.history import counter
 from leaderboard.database.jobs import LeaseLost, Taken
 from leaderboard.database.models import Job, StoredVerdict
 from leaderboard.database.verdicts import Circumstances, Verdict

@@ -62,7 +62,7 @@ class Depot:
         return folder
 
     def seal(self, upload: Path) -> None:
-        """Puts a checked upload on the disk for good, read-only, so that placing it takes no time. Raises StoreError."""
+        """Puts a checked upload on the disk for good, read-only; placing it then takes no time. Raises StoreError."""
         try:
             handle = os.open(upload, os.O_RDONLY)
             try:

@@ -6,27 +6,24 @@ import secrets
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from leaderboard.bundle.manifest import Manifest
 from leaderboard.database.engine import clock
+from leaderboard.database.history import BOARDS, add_event, history, raise_counter
 from leaderboard.database.models import (
     ACTIVE,
     UNFINISHED,
     Account,
-    Counter,
     Entry,
     EntryState,
-    Event,
-    EventKind,
     Job,
     StoredBundle,
 )
-from leaderboard.database.verdicts import Circumstances, HistoryEvent, Verdict, as_text, decode_event, reasons_of
+from leaderboard.database.verdicts import HistoryEvent, reasons_of
 
 
-BOARDS: Final = "boards"
 ADMISSIONS: Final = "admissions"
 
 
@@ -90,7 +87,7 @@ def admit(session: Session, manifest: Manifest, bundle: str, size: int, *, most_
     Returns whether it is new: the same bundle again changes nothing. most_unfinished: what an account may have in the
     queue, any number where 0. Raises NameTaken, NoTarget and TooMany.
     """
-    _one_at_a_time(session, ADMISSIONS)
+    raise_counter(session, ADMISSIONS)  # held to the end: one at a time, so that names and queues are exact
     if session.get(Entry, bundle) is not None:
         return False
     holds = _free_name(session, manifest)
@@ -217,48 +214,6 @@ def withdraw(session: Session, bundle: str, account: str) -> bool:
     if was_shown:
         raise_counter(session, BOARDS)
     return True
-
-
-def add_event(
-    session: Session,
-    bundle: str,
-    kind: EventKind,
-    moment: float,
-    *,
-    nonce: str = "",
-    submitter: str = "",
-    verdict: Verdict | None = None,
-    circumstances: Circumstances | None = None,
-) -> None:
-    """Adds a line to an entry's history; export_events writes it to its file once the transaction is done."""
-    last = session.scalars(select(func.max(Event.number)).where(Event.bundle == bundle)).one()
-    line = HistoryEvent(bundle, (last or 0) + 1, kind, moment, nonce, submitter, verdict, circumstances)
-    session.add(Event(bundle=bundle, number=line.number, kind=kind, at=moment, document=as_text(line), exported=0))
-    session.flush()
-
-
-def history(session: Session, bundle: str) -> tuple[HistoryEvent, ...]:
-    """An entry's history, the oldest line first."""
-    lines = session.scalars(select(Event.document).where(Event.bundle == bundle).order_by(Event.number))
-    return tuple(decode_event(line.encode()) for line in lines)
-
-
-def raise_counter(session: Session, name: str) -> None:
-    """Raises a counter by one, and holds it until the transaction ends."""
-    raised = session.execute(
-        update(Counter).where(Counter.name == name).values(value=Counter.value + 1).returning(Counter.value)
-    ).first()
-    if raised is None:
-        session.execute(insert(Counter).values(name=name, value=1))  # two at once: one of them is run again
-
-
-def counter(session: Session, name: str) -> int:
-    """The value of a counter; 0 before it was first raised."""
-    return session.scalars(select(Counter.value).where(Counter.name == name)).first() or 0
-
-
-def _one_at_a_time(session: Session, name: str) -> None:
-    raise_counter(session, name)
 
 
 def _free_name(session: Session, manifest: Manifest) -> str | None:

@@ -13,7 +13,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from leaderboard.database.engine import clock, now
-from leaderboard.database.entries import BOARDS, add_event, raise_counter
+from leaderboard.database.history import BOARDS, add_event, raise_counter
 from leaderboard.database.models import Entry, EventKind, Job, StoredVerdict
 from leaderboard.database.verdicts import LONGEST, Circumstances, Verdict, as_text
 

@@ -13,7 +13,8 @@ from leaderboard.bundle.manifest import Manifest
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database
-from leaderboard.database.entries import BOARDS, add_job, raise_counter, store
+from leaderboard.database.entries import add_job, store
+from leaderboard.database.history import BOARDS, raise_counter
 from leaderboard.database.models import (
     Account,
     Entry,

@@ -40,12 +40,16 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a verdict came about. network: `cut`, or why it was not. rerun: how many cells were to be measured again."""
+    """How a verdict came about. network: `cut`, or why it was not; files: `confined...`, or why they were not.
+
+    rerun: how many cells were to be measured again.
+    """
 
     worker: str = ""
     rerun: int = 0
     attempt: int = 0
     network: str = ""
+    files: str = ""
     seconds: float = 0.0
 
 
