@@ -1,0 +1,153 @@
+"""The boards as they are served: built in the background when the store changes, and then only bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from leaderboard.database.accepted import refresh, suites_with_entries
+from leaderboard.database.boards import Boards, PublicBoard
+from leaderboard.database.depot import Depot
+from leaderboard.database.engine import Database
+from leaderboard.database.history import BOARDS, counter
+from leaderboard.database.suites import SuiteFacts, facts_of
+from leaderboard.results import canonical_json
+
+
+log = logging.getLogger(__name__)
+
+PER_PAGE: Final = 100
+MOST_PAGES: Final = 512  # rendered pages that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body with its ETag, which is the hash of it."""
+
+    body: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes) -> Answer:
+        return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """All boards at one version of the store. listings: by suite, task (all of them where empty) and page, from 1."""
+
+    version: int
+    boards: Mapping[str, PublicBoard]
+    index: Answer
+    listings: Mapping[tuple[str, str, int], Answer]
+    pages: dict[tuple[str, int], Answer] = field(default_factory=dict)
+
+
+NOTHING: Final = Published(-1, {}, Answer.of(b""), {})
+
+
+class BoardCache:
+    """Keeps the newest boards. `published` may be read by any thread; it is replaced as a whole."""
+
+    def __init__(
+        self, database: Database, depot: Depot, suites: Mapping[str, SuiteFacts], refresh_seconds: float
+    ) -> None:
+        self._database, self._depot, self._suites = database, depot, suites
+        self._seconds = refresh_seconds
+        self._boards = Boards()
+        self._stop = threading.Event()
+        self._rendering = threading.Lock()
+        self._first = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="boards", daemon=True)
+        self.published = NOTHING
+
+    def start(self, wait_seconds: float) -> None:
+        """Starts building, and waits a while for the first boards."""
+        self._thread.start()
+        self._first.wait(wait_seconds)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def update(self) -> bool:
+        """Builds the boards again where the store has changed. Returns whether it did."""
+        with self._database.read() as session:
+            version = counter(session, BOARDS)
+        if version == self.published.version:
+            return False
+        refresh(self._database, self._depot, self._suites)
+        with self._database.read() as session:
+            version = counter(session, BOARDS)
+            names = (*self._suites, *suites_with_entries(session))
+            found = {name: facts_of(self._suites, name) for name in sorted(set(names))}
+            built = {name: self._boards.build(session, facts) for name, facts in found.items() if facts is not None}
+        self.published = Published(version, built, Answer.of(canonical_json(_index(built))), _listings(built))
+        return True
+
+    def page(self, suite: str, number: int, render: Callable[[Published], str]) -> Answer:
+        """A rendered page, made once for each version of the boards, by one thread at a time."""
+        published = self.published
+        if (suite, number) not in published.pages:
+            with self._rendering:
+                if (suite, number) not in published.pages:
+                    while len(published.pages) >= MOST_PAGES:
+                        published.pages.pop(next(iter(published.pages)))
+                    published.pages[suite, number] = Answer.of(render(published).encode())
+        return published.pages[suite, number]
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.update()
+            except Exception:  # the boards that are there stay, and the next round tries again
+                log.exception("the boards could not be built")
+            self._first.set()
+            self._stop.wait(self._seconds)
+
+
+def page_count(lines: Sequence[object]) -> int:
+    """How many pages a listing has; an empty one has one."""
+    return max(1, -(-len(lines) // PER_PAGE))
+
+
+def _index(boards: Mapping[str, PublicBoard]) -> object:
+    found = [
+        {
+            "suite": name,
+            "url": f"/v1/boards/{name}",
+            "entries": len(board.across),
+            "ranked": sum(line.rank is not None for lines in board.tasks.values() for line in lines),
+            "tasks": {task: len(lines) for task, lines in board.tasks.items()},
+        }
+        for name, board in boards.items()
+    ]
+    return {"boards": found}
+
+
+def _listings(boards: Mapping[str, PublicBoard]) -> dict[tuple[str, str, int], Answer]:
+    found = {}
+    for name, board in boards.items():
+        for task in ("", *board.tasks):
+            lines: Sequence[object] = board.tasks[task] if task else board.across
+            pages = page_count(lines)
+            for number in range(1, pages + 1):
+                body = {
+                    "suite": name,
+                    "task": task or None,
+                    "tasks": {
+                        one: {"threat": board.threats[one], "metric": board.metrics.get(one)} for one in board.tasks
+                    },
+                    "page": number,
+                    "pages": pages,
+                    "total": len(lines),
+                    "entries": msgspec.to_builtins(lines[(number - 1) * PER_PAGE : number * PER_PAGE]),
+                }
+                found[name, task, number] = Answer.of(canonical_json(body))
+    return found
