@@ -1,0 +1,169 @@
+"""What image processors of transformers do to a picture, as differentiable steps: channels, size, crop, scale, mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adversarial.errors import ModelError
+from tasks.bring.folders import PROCESSOR, read_json
+
+
+SIDE: Final = 8  # pixels of the task's pictures
+LARGEST: Final = 1024  # pixels a side that a picture may be enlarged to
+MODES: Final = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
+_SMOOTH: Final = ("lanczos", "bilinear", "bicubic")
+TOLERANCE: Final = 0.02  # of the pixel range: processors round to 256 levels in between
+
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEnd:
+    """size: that the picture is resized to, None where it stays. crop: the centre that is then cut out, None for all.
+    mode: of torch's interpolate. scale, offset: pixels in [0, 1] become scale * pixel + offset. mean, std: one a
+    channel, float32 [channels, 1, 1]."""
+
+    size: Size | None
+    crop: Size | None
+    mode: str
+    scale: float
+    offset: float
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """From [batch, 1, height, width] in [0, 1] to [batch, channels, height, width] as the model reads it."""
+        images = pixels
+        if self.size is not None:
+            images = functional.interpolate(images, self.size, mode=self.mode, antialias=self.mode in _SMOOTH)
+            if self.mode in ("bicubic", "lanczos"):  # these overshoot, and a picture's levels end there
+                images = images.clamp(0.0, 1.0)
+        if self.crop is not None:
+            images = _centre(images, self.crop)
+        return (images * self.scale + self.offset - self.mean) / self.std
+
+    def __str__(self) -> str:
+        steps = [f"{len(self.mean)} channels"]
+        if self.size is not None:
+            steps.append(f"{self.mode} to {self.size[0]} x {self.size[1]}")
+        if self.crop is not None:
+            steps.append(f"centre {self.crop[0]} x {self.crop[1]}")
+        if (self.scale, self.offset) != (1.0, 0.0):
+            steps.append(f"times {self.scale:g} plus {self.offset:g}")
+        mean, std = ([round(float(value), 3) for value in part.flatten()] for part in (self.mean, self.std))
+        return ", ".join([*steps, f"mean {mean}, std {std}" if any(mean) or set(std) != {1.0} else "not normalised"])
+
+    def to(self, device: torch.device) -> FrontEnd:
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device))
+
+
+def front_end(folder: Path, config: Any) -> FrontEnd:
+    """The steps that preprocessor_config.json names; without it, the config's image_size and no normalisation.
+
+    Raises ModelError for settings that are malformed or beyond what a digit can be enlarged to.
+    """
+    channels = getattr(config, "num_channels", 3)
+    if channels not in (1, 3):
+        raise ModelError(f"{folder}: the model reads {channels!r} channels; a grey picture can be read as 1 or 3")
+    plain = read_json(folder, PROCESSOR, optional=True)
+    if not plain:
+        size = getattr(config, "image_size", None)
+        plain = {"do_resize": size is not None, "size": size, "do_normalize": False}
+    size, crop = _sizes(plain, folder)
+    mode = plain.get("resample", 2)
+    if size is not None and mode not in MODES:
+        raise ModelError(f"{folder / PROCESSOR}: resample {mode!r} is none of {sorted(MODES)}")
+    rescaled = plain.get("do_rescale", True)
+    scale = 255.0 * (_number(plain.get("rescale_factor", 1 / 255), "rescale_factor", folder) if rescaled else 1.0)
+    normalised = bool(plain.get("do_normalize", "image_mean" in plain))
+    mean = _channels(plain.get("image_mean") if normalised else 0.0, "image_mean", channels, folder)
+    std = _channels(plain.get("image_std") if normalised else 1.0, "image_std", channels, folder)
+    if bool((std <= 0).any()):
+        raise ModelError(f"{folder / PROCESSOR}: image_std must be positive, got {std.flatten().tolist()}")
+    offset = -1.0 if plain.get("rescale_offset") else 0.0
+    return FrontEnd(size, crop, MODES.get(mode, "bilinear"), round(scale, 12), offset, mean, std)
+
+
+def check_front_end(front: FrontEnd, folder: Path) -> bool:
+    """Compares with the model's own image processor on one picture; False where that one cannot be made here.
+
+    Raises ModelError where the two differ: then the model would be measured on pictures that it was not made for.
+    """
+    if not (folder / PROCESSOR).is_file() or len(front.mean) != 3:
+        return False
+    levels = (np.arange(SIDE * SIDE, dtype=np.int64).reshape(SIDE, SIDE) * 37 % 256).astype(np.uint8)
+    try:
+        from transformers import AutoImageProcessor
+
+        factory: Any = AutoImageProcessor
+        processor = factory.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_fast=False)
+        wanted = processor(np.stack([levels] * 3, -1), return_tensors="pt", input_data_format="channels_last")
+        theirs: Tensor = wanted["pixel_values"]
+    except Exception:  # what of it is installed, and what it makes of its settings, is its own affair
+        return False
+    ours = front(torch.from_numpy(levels.astype(np.float32) / 255)[None, None])
+    if ours.shape != theirs.shape:
+        raise ModelError(
+            f"{folder}: its image processor makes {list(theirs.shape)} of a picture, and {PROCESSOR} is read here as "
+            f"{list(ours.shape)} ({front}); write size, crop_size and resample out in it"
+        )
+    gap = float(((ours - theirs).abs() * front.std).max()) / max(front.scale, 1e-12)
+    if not gap <= TOLERANCE:
+        raise ModelError(
+            f"{folder}: its image processor and {PROCESSOR} as it is read here ({front}) differ by {gap:.3f} of the "
+            "pixel range; expected resizing, a centre crop, scaling, mean and standard deviation"
+        )
+    return True
+
+
+def _sizes(plain: Mapping[str, Any], folder: Path) -> tuple[Size | None, Size | None]:
+    size = _size(plain["size"], folder) if plain.get("do_resize", "size" in plain) and plain.get("size") else None
+    crop = _size(plain["crop_size"], folder) if plain.get("do_center_crop") and plain.get("crop_size") else None
+    if size is None or plain.get("crop_pct") is None or max(size) >= 384:
+        return size, crop
+    # ConvNeXT's rule: a small picture is cut out of a larger one, a large one is not.
+    share = _number(plain["crop_pct"], "crop_pct", folder)
+    if not max(size) / LARGEST <= share <= 1:
+        raise ModelError(f"{folder / PROCESSOR}: crop_pct must be a share of up to 1, got {share!r}")
+    return (int(size[0] / share), int(size[1] / share)), crop or size
+
+
+def _size(size: Any, folder: Path) -> Size:
+    """Height and width of `224`, `{"height": 224, "width": 224}` or `{"shortest_edge": 224}`: digits are square."""
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge")
+        parts = [size.get("height", edge), size.get("width", edge)]
+    else:
+        parts = list(size) if isinstance(size, (list, tuple)) else [size, size]
+    sides = [part for part in parts if type(part) is int and 1 <= part <= LARGEST]
+    if len(sides) != 2 or len(parts) != 2:
+        raise ModelError(f"{folder}: a picture's size must be 1 to {LARGEST} pixels a side, got {size!r}")
+    return sides[0], sides[1]
+
+
+def _channels(values: Any, name: str, channels: int, folder: Path) -> Tensor:
+    numbers = [values] * channels if isinstance(values, (int, float)) else values
+    if not isinstance(numbers, list) or len(numbers) != channels:
+        raise ModelError(f"{folder / PROCESSOR}: {name} must be {channels} numbers, got {values!r}")
+    return torch.tensor([_number(value, name, folder) for value in numbers], dtype=torch.float32)[:, None, None]
+
+
+def _number(value: Any, name: str, folder: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
+        raise ModelError(f"{folder / PROCESSOR}: {name} must be a number, got {value!r}")
+    return float(value)
+
+
+def _centre(images: Tensor, crop: Size) -> Tensor:
+    """The middle of the pictures; black around those that are smaller."""
+    height, width = images.shape[2] - crop[0], images.shape[3] - crop[1]
+    top, left = height // 2, width // 2
+    return functional.pad(images, (-left, left - width, -top, top - height))

@@ -1,0 +1,71 @@
+"""Image classifiers of transformers as victims of the digits: the task's 8 x 8 grey pixels go in, and what the model's
+image processor would do to them happens inside of the victim, differentiably.
+
+Vision Transformer, Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, and its kin.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from adversarial.errors import ModelError
+from adversarial.inputs import Inputs, Scores
+from adversarial.victims import freeze
+from tasks.bring import Brought, Source, hash_of
+from tasks.bring.folders import CONFIG, PROCESSOR, fetched, files_of, loaded
+from tasks.bring.front import FrontEnd, check_front_end, front_end
+from tasks.bring.labels import LabelMap, label_map
+
+
+TASK: Final = "image-digits"
+SETTINGS: Final = (CONFIG, PROCESSOR)
+_WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+CLASSES: Final = {
+    str(digit): (str(digit), word, f"digit {digit}", f"{digit} - {word}") for digit, word in enumerate(_WORDS)
+}
+
+
+class ImageVictim:
+    """From pixels, float [batch, 1, 8, 8] in [0, 1], to the logits of the ten digits, [batch, 10]."""
+
+    differentiable = True
+
+    def __init__(self, module: nn.Module, front: FrontEnd, labels: LabelMap) -> None:
+        self.module = freeze(module)
+        self._front, self._labels = front, labels
+
+    def __call__(self, inputs: Inputs) -> Scores:
+        logits: Tensor = self.module(pixel_values=self._front(inputs.values)).logits
+        return Scores(logits if self._labels.whole else logits[:, list(self._labels.columns)])
+
+
+def bring(source: Source, task: str, device: torch.device) -> Brought:
+    """A folder or Hub id with model.safetensors, config.json and, if it has one, preprocessor_config.json.
+
+    Raises ModelError for other files, for labels that are no digits, and for a front end that cannot be followed.
+    """
+    if task != TASK:
+        raise ModelError(f"an image classifier cannot be measured on {task}; it takes the task {TASK}")
+    folder = fetched(source, SETTINGS)
+    module = loaded("AutoModelForImageClassification", folder, SETTINGS)
+    config: Any = module.config
+    labels = label_map(config, CLASSES)
+    front = front_end(folder, config)
+    checked = check_front_end(front, folder)
+    files = files_of(folder, SETTINGS)
+    return Brought(
+        source=source,
+        victim=ImageVictim(module.to(device), front.to(device), labels),
+        hash=hash_of(files),
+        files=files,
+        facts={
+            "architecture": type(module).__name__,
+            "parameters": sum(tensor.numel() for tensor in module.parameters()),
+            "labels": str(labels),
+            "front_end": str(front),
+            "front_end_checked": "against the image processor" if checked else "no",
+        },
+    )

@@ -1,0 +1,126 @@
+"""Words of a lexicon as the pieces that a model's own tokenizer makes of them, the same whatever stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from adversarial.errors import ModelError
+from tasks.sentiment.candidates import candidates, known_words
+from tasks.sentiment.facts import load_split
+from tasks.sentiment.tokens import tokenise
+from tasks.sentiment.words import Lexicon
+
+
+TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+VOCABULARIES: Final = ("vocab.txt", "vocab.json", "merges.txt")  # of tokenizers that have no tokenizer.json
+# What may stand before a word: nothing, or the space that byte-level tokenizers make part of it.
+_LEADS: Final = ("", " ")
+
+
+class Pieces:
+    """The pieces of each word of a lexicon, worked out once for each word, as the lexicon grows.
+
+    prefix, suffix: the special tokens around a text. lead: what stands before the first word as well, so that it has
+    the pieces that it has anywhere else. most: the pieces of the word of the task's data, or the candidate of one,
+    that has the most; a word from elsewhere with more of them is cut there. filler: a piece for places that no word
+    takes; masks hide it.
+    """
+
+    def __init__(self, tokenizer: Any, lexicon: Lexicon, vocabulary: int, filler: int = 0) -> None:
+        self._tokenizer, self._lexicon, self._filler = tokenizer, lexicon, filler
+        self.prefix, self.suffix = _around(tokenizer)
+        self.lead = _lead(tokenizer)
+        own = known_words()
+        everything = sorted(own.union(*(candidates(word) for word in own)))
+        pieces = self._of(everything)
+        self.most = max(map(len, pieces))
+        largest = max(max(map(max, filter(None, pieces))), *self.prefix, *self.suffix)
+        if largest >= vocabulary:
+            raise ModelError(f"the tokenizer makes piece {largest}, and the model knows {vocabulary}; save both again")
+        self._table = torch.empty(0, self.most, dtype=torch.int64)
+        self._counts = torch.empty(0, dtype=torch.int64)
+
+    def of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The pieces of word ids, int64 [..., most], filled up with the filler, and how many they are, int64 [...]."""
+        self._extend(ids.device)
+        return self._table[ids], self._counts[ids]
+
+    def text(self, words: Iterable[str]) -> str:
+        """What a plain tokenizer is to be given for the same pieces."""
+        return self.lead + " ".join(words)
+
+    def _extend(self, device: torch.device) -> None:
+        fresh = self._lexicon.words(len(self._counts))
+        if fresh:
+            rows = [own[: self.most] for own in self._of(fresh)]
+            table = torch.full((len(rows), self.most), self._filler, dtype=torch.int64)
+            for row, own in zip(table, rows, strict=True):
+                row[: len(own)] = torch.tensor(own, dtype=torch.int64)
+            counts = torch.tensor([len(own) for own in rows])
+            self._table = torch.cat([self._table, table.to(self._table.device)])
+            self._counts = torch.cat([self._counts, counts.to(self._counts.device)])
+        if self._table.device != device:
+            self._table, self._counts = self._table.to(device), self._counts.to(device)
+
+    def _of(self, words: Sequence[str]) -> list[list[int]]:
+        texts = [self.lead + word if word else "" for word in words]
+        found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of a folder, as tokenizers.Tokenizer; raises ModelError where there is none that is only data."""
+    import transformers
+
+    try:
+        if (folder / "tokenizer.json").is_file():
+            factory: Any = transformers.PreTrainedTokenizerFast
+            found = factory(tokenizer_file=str(folder / "tokenizer.json")).backend_tokenizer
+        else:
+            has = [name for name in VOCABULARIES if (folder / name).is_file()]
+            kind = {"vocab.txt": "BertTokenizerFast", "vocab.json": "RobertaTokenizerFast"}.get(has[0] if has else "")
+            if kind is None:
+                raise ModelError(
+                    f"no tokenizer.json in {folder}; AutoTokenizer.from_pretrained(..., use_fast=True)"
+                    ".save_pretrained(folder) writes it"
+                )
+            found = getattr(transformers, kind).from_pretrained(folder, local_files_only=True).backend_tokenizer
+    except ModelError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exceptions for what is malformed
+        raise ModelError(f"{folder}: its tokenizer cannot be read: {str(error)[:200]}") from None
+    found.no_padding()
+    found.no_truncation()
+    return found
+
+
+def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a text."""
+    inner = tokenizer.encode("good", add_special_tokens=False).ids
+    outer = tokenizer.encode("good", add_special_tokens=True).ids
+    for start in range(len(outer) - len(inner) + 1):
+        if inner and outer[start : start + len(inner)] == inner:
+            return outer[:start], outer[start + len(inner) :]
+    raise ModelError("the tokenizer makes other pieces of a text with special tokens around it, which is not supported")
+
+
+def _lead(tokenizer: Any) -> str:
+    """What must stand before each word, so that the pieces of a sentence are those of its words; raises ModelError."""
+    sentences = [tokenise(text) for text in load_split("test").texts]
+    words = sorted({word for sentence in sentences for word in sentence})
+    for lead in _LEADS:
+        alone = tokenizer.encode_batch([lead + word for word in words], add_special_tokens=False)
+        own = {word: encoding.ids for word, encoding in zip(words, alone, strict=True)}
+        texts = [lead + " ".join(sentence) for sentence in sentences]
+        whole = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+        joined = [[piece for word in sentence for piece in own[word]] for sentence in sentences]
+        if whole == joined:
+            return lead
+    raise ModelError(
+        "the tokenizer's pieces of a word depend on the words beside it; expected WordPiece, BPE or Unigram"
+    )
