@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -91,6 +92,43 @@ def submit(
         click.echo(send(where, bundle_id, to, os.environ[TOKEN_VARIABLE]))
     if not summary.clean:
         raise click.exceptions.Exit(1)
+
+
+@cli.command()
+@click.argument("entry", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option("--attack", required=True, help="Which attack.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One of its parameters, as JSON.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
+@click.option("--bundle", type=click.Path(path_type=Path), default=Path("stronger.rab"), show_default=True)
+@click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
+def strengthen(
+    entry: Path, attack: str, params: tuple[str, ...], seed: int, key: Path | None, bundle: Path, to: str | None
+) -> None:
+    """Attack the model in BUNDLE harder than its suite does, and pack what was found against it.
+
+    On a board the entry's robust quality falls to what these examples leave, with credit.
+    """
+    from adversarial.errors import InvalidOption
+    from benchmarks.catalog import catalog
+    from benchmarks.strengthening import strengthen as strengthened
+
+    given: dict[str, object] = {}
+    for text in params:
+        name, _, given_text = text.partition("=")
+        try:
+            given[name] = json.loads(given_text)
+        except ValueError:
+            raise InvalidOption(f"expected --param NAME=VALUE with a JSON value, got {text!r}") from None
+    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, signing_key(key), seed)
+    assert result.metric is not None
+    assert result.examples is not None
+    value = sum(result.examples.values) / sum(result.examples.weights)
+    click.echo(f"{bundle}  {bundle_id}\n{result.cell.label}: {result.metric.name} {value:.4g}")
+    if to is not None:
+        from benchmarks.sending import send
+
+        click.echo(send(bundle, bundle_id, to, os.environ.get(TOKEN_VARIABLE, "")))
 
 
 @cli.command()

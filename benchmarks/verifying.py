@@ -25,7 +25,7 @@ from benchmarks.suites import NONE, suite_named
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
-from leaderboard.results import Examples, Metric, Result
+from leaderboard.results import Examples, Metric, Result, without_access
 
 
 if TYPE_CHECKING:
@@ -68,13 +68,20 @@ def verify(
 ) -> Verdict:
     """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them."""
     try:
-        bundle = open_bundle(path, Limits(), benchmark=benchmark_version(), metrics=_metrics(registry))
+        bundle = open_here(path, registry)
     except BundleError as error:
         return Verdict("", "refused", (str(error),))
     try:
+        if bundle.manifest.kind == "stronger-attack":
+            return _stronger(bundle, registry)
         return _verified(bundle, registry, rerun, nonce, report)
     except (BundleError, RobustArenaError) as error:
         return Verdict(bundle.id, "refused", (str(error),))
+
+
+def open_here(path: Path, registry: Registry) -> Bundle:
+    """A bundle that this version made, of tasks with the metrics that they have here; raises BundleError."""
+    return open_bundle(path, Limits(), benchmark=benchmark_version(), metrics=_metrics(registry))
 
 
 def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int) -> tuple[str, ...]:
@@ -98,7 +105,7 @@ def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
         brought = _brought(bundle, folder / "model")
-        text = _source_text(bundle, folder / "model")
+        text = source_text(bundle, folder / "model")
         planned = {cell_id: replace(cell, source=text) for cell_id, cell in planned.items()}
         checks = {}
         for place, cell_id in enumerate(sorted(bundle.records), 1):
@@ -114,17 +121,46 @@ def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
 
 
+def _stronger(bundle: Bundle, registry: Registry) -> Verdict:
+    """Better examples against an entry say all by themselves: how they were found is of no account."""
+    manifest = bundle.manifest
+    like = _expected(bundle, registry)[0].cell
+    suite = suite_named(manifest.suite.partition("-")[0])
+    threat = without_access(suite.ranking_threats[manifest.entry.task])
+    if not bundle.model_files:
+        raise BundleError("the bundle carries no model, so its examples cannot be shown to it")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        extract(bundle, folder)
+        brought = _brought(bundle, folder / "model")
+        checks = []
+        for cell_id, result in sorted(bundle.records.items()):
+            cell, label = result.cell, result.cell.label
+            same = (cell.data_hash, cell.split, cell.limit) == (like.data_hash, like.split, like.limit)
+            if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
+                raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
+            task = registry.task(cell.task)
+            planned = PlannedCell(cell, task.code, "", "", 0.0, id=cell_id)
+            checks.append(_rescored(result, planned, bundle, brought, registry))
+    return Verdict(bundle.id, "re-scored", (), tuple(checks))
+
+
 def _expected(bundle: Bundle, registry: Registry) -> tuple[PlannedCell, ...]:
     """The suite's cells for the bundle's model, planned here: only these count."""
     manifest = bundle.manifest
-    name, _, suffix = manifest.suite.partition("-")
-    settings = Settings()
-    if suffix:
-        if not (suffix.startswith("limit") and suffix.removeprefix("limit").isdecimal()):
-            raise BundleError(f"suite {manifest.suite}: only a suite as it is, or its first examples, can be verified")
-        settings = Settings(limit=int(suffix.removeprefix("limit")))
+    suite, settings = suite_named(manifest.suite.partition("-")[0]), settings_of(manifest.suite)
     model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source="bundle")
-    return plan_cells(suite_named(name), registry, settings, models={manifest.entry.task: (model,)})
+    return plan_cells(suite, registry, settings, models={manifest.entry.task: (model,)})
+
+
+def settings_of(suite: str) -> Settings:
+    """The settings that a board's name tells: a suite as it is, or its first examples. Raises BundleError."""
+    suffix = suite.partition("-")[2]
+    if not suffix:
+        return Settings()
+    if not (suffix.startswith("limit") and suffix.removeprefix("limit").isdecimal()):
+        raise BundleError(f"suite {suite}: only a suite as it is, or its first examples, can be verified")
+    return Settings(limit=int(suffix.removeprefix("limit")))
 
 
 def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
@@ -142,7 +178,7 @@ def _brought(bundle: Bundle, folder: Path) -> Brought:
 
     from tasks.bring import bring, parse
 
-    found = bring(parse(_source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"))
+    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"))
     if found.hash != bundle.manifest.model_hash:
         raise BundleError(
             f"the model in the bundle hashes to {found.hash[:12]}, its manifest says {bundle.manifest.model_hash[:12]}"
@@ -150,7 +186,8 @@ def _brought(bundle: Bundle, folder: Path) -> Brought:
     return found
 
 
-def _source_text(bundle: Bundle, folder: Path) -> str:
+def source_text(bundle: Bundle, folder: Path) -> str:
+    """How to bring a bundle's model from the folder that it was extracted to; raises BundleError for other kinds."""
     facts = json.loads(bundle.model_file(SOURCE_NAME))
     kind, attribute = str(facts.get("kind", "")), str(facts.get("attribute", ""))
     if kind not in ("hf", "torch", "sb3"):

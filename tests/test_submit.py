@@ -24,6 +24,7 @@ from benchmarks.submitting import Submission, cells_of, pack
 from benchmarks.suites import suite_named
 from benchmarks.verifying import Verdict, drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
+from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.results import Result
 from leaderboard.store import RunFolder
@@ -197,3 +198,22 @@ def test_what_carries_no_model_stays_claimed(measured: Path, tmp_path: Path) -> 
 def test_the_name_of_a_reference_model_is_taken(measured: Path) -> None:
     with pytest.raises(InvalidOption, match="reference model"):
         cells_of(submission(measured, "undefended"), suite_named("mini@1"), catalog(), Settings())
+
+
+def test_stronger_examples_are_packed_against_the_entry_and_verified(measured: Path, tmp_path: Path) -> None:
+    weak = ["--attack", "noise", "--bundle", str(tmp_path / "weak.rab"), "--key", str(measured / "key.pem")]
+    done = CliRunner().invoke(cli, ["strengthen", str(measured / "one.rab"), *weak])
+    assert done.exit_code == 0, done.output
+    made = tmp_path / "strong.rab"
+    options = ["--attack", "apgd-t", "--param", "steps=10", "--bundle", str(made), "--key", str(measured / "key.pem")]
+    done = CliRunner().invoke(cli, ["strengthen", str(measured / "one.rab"), *options])
+    assert done.exit_code == 0, done.output
+    verdict = verify(made, catalog())
+    assert verdict.level == "re-scored", verdict.reasons
+    assert [cell.check for cell in verdict.cells] == ["re-scored"]
+    bundle = open_bundle(made)
+    assert bundle.manifest.target == open_bundle(measured / "one.rab").id
+    assert next(iter(bundle.records.values())).cell.params["steps"] == 10
+    bad = CliRunner().invoke(cli, ["strengthen", str(made), *options])
+    assert bad.exit_code != 0
+    assert "bundle of an entry" in str(bad.exception)
