@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import pickle
 import shutil
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_no_code_of_ours_can_unpickle() -> None:
         for path in (root / package).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             assert "torch.load" not in text, path
-            assert "import pickle" not in text, path
+            assert not re.search(r"\bimport pickle\b", text), path  # pickletools lists operations and runs none
 
 
 def test_a_card_that_is_none(folder: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_cell_out_of_time_says_so(tmp_path: Path) -> None:
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.executors.GRACE_SECONDS", 2.0)
-    cells = with_timeout(planned_cells("hang", "fgsm"), 10.0)
+    cells = with_timeout(planned_cells("hang", "fgsm"), 20.0)
     _, results = run(cells, RunFolder(tmp_path), Process(1))
     assert results["hang"].status == "timeout"
     assert results["fgsm"].status == "ok"
