@@ -19,7 +19,7 @@ from tasks.bring.folders import PROCESSOR, read_json
 SIDE: Final = 8  # pixels of the task's pictures
 LARGEST: Final = 1024  # pixels a side that a picture may be enlarged to
 MODES: Final = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
-_SMOOTH: Final = ("lanczos", "bilinear", "bicubic")
+_OVERSHOOTING: Final = ("lanczos", "bicubic")
 TOLERANCE: Final = 0.02  # of the pixel range: processors round to 256 levels in between
 
 Size = tuple[int, int]  # height, width
@@ -43,9 +43,7 @@ class FrontEnd:
         """From [batch, 1, height, width] in [0, 1] to [batch, channels, height, width] as the model reads it."""
         images = pixels
         if self.size is not None:
-            images = functional.interpolate(images, self.size, mode=self.mode, antialias=self.mode in _SMOOTH)
-            if self.mode in ("bicubic", "lanczos"):  # these overshoot, and a picture's levels end there
-                images = images.clamp(0.0, 1.0)
+            images = _resized(images, self.size, self.mode)
         if self.crop is not None:
             images = _centre(images, self.crop)
         return (images * self.scale + self.offset - self.mean) / self.std
@@ -88,6 +86,9 @@ def front_end(folder: Path, config: Any) -> FrontEnd:
     std = _channels(plain.get("image_std") if normalised else 1.0, "image_std", channels, folder)
     if bool((std <= 0).any()):
         raise ModelError(f"{folder / PROCESSOR}: image_std must be positive, got {std.flatten().tolist()}")
+    kind = str(plain.get("image_processor_type", ""))
+    if kind.startswith("EfficientNet") and plain.get("include_top"):
+        std = std * std  # it divides once more
     offset = -1.0 if plain.get("rescale_offset") else 0.0
     return FrontEnd(size, crop, MODES.get(mode, "bilinear"), round(scale, 12), offset, mean, std)
 
@@ -125,8 +126,11 @@ def check_front_end(front: FrontEnd, folder: Path) -> bool:
 
 
 def _sizes(plain: Mapping[str, Any], folder: Path) -> tuple[Size | None, Size | None]:
+    kind = str(plain.get("image_processor_type", ""))
     size = _size(plain["size"], folder) if plain.get("do_resize", "size" in plain) and plain.get("size") else None
     crop = _size(plain["crop_size"], folder) if plain.get("do_center_crop") and plain.get("crop_size") else None
+    if size is not None and kind.startswith("Levit"):
+        return (int(256 / 224 * size[0]), int(256 / 224 * size[1])), crop
     if size is None or plain.get("crop_pct") is None or max(size) >= 384:
         return size, crop
     # ConvNeXT's rule: a small picture is cut out of a larger one, a large one is not.
@@ -160,6 +164,15 @@ def _number(value: Any, name: str, folder: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
         raise ModelError(f"{folder / PROCESSOR}: {name} must be a number, got {value!r}")
     return float(value)
+
+
+def _resized(images: Tensor, size: Size, mode: str) -> Tensor:
+    if mode not in _OVERSHOOTING:
+        return functional.interpolate(images, size, mode=mode, antialias=mode == "bilinear")
+    # Pillow resizes along each side in turn, and cuts off what is darker than black or brighter than white.
+    for part in ((images.shape[2], size[1]), size):
+        images = functional.interpolate(images, part, mode=mode, antialias=True).clamp(0.0, 1.0)
+    return images
 
 
 def _centre(images: Tensor, crop: Size) -> Tensor:
