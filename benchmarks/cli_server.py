@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -94,6 +95,7 @@ def serve(
             timeout_graceful_shutdown=10,
         )
         socket = config.bind_socket()
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # or answers in two parts wait for the client's acknowledgement
         bound = socket.getsockname()
         click.echo(f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}")
         sys.stdout.flush()

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 from stores import FACTS, KEY, STRANGER, SUITE, admitted, database, database_url, depot, make_bundle, with_accounts
 from synthetic import ACCURACY, IMAGE, RETURN, SPEECH
 
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of
-from leaderboard.database import jobs
+from leaderboard.database import jobs, migrations
 from leaderboard.database.accepted import refresh
 from leaderboard.database.accounts import AccountError, account_of_token, issue_token, list_tokens, revoke_token
 from leaderboard.database.boards import Boards, PublicBoard
 from leaderboard.database.depot import Depot
-from leaderboard.database.engine import Database, DatabaseError, open_database
+from leaderboard.database.engine import NEWEST, Database, DatabaseError, open_database
 from leaderboard.database.entries import (
     NameTaken,
     NoSuchEntry,
@@ -64,6 +65,8 @@ def board(database: Database, depot: Depot) -> PublicBoard:
 def test_migrations_make_the_tables_of_the_models(database: Database) -> None:
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_current_head() == NEWEST
 
 
 def test_processes_that_open_a_new_store_at_once_make_it_once(database_url: str, tmp_path: Path) -> None:

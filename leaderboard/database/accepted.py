@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import delete, select
@@ -92,6 +93,13 @@ def refresh(database: Database, depot: Depot, suites: Mapping[str, SuiteFacts]) 
         elif have.get(entry.bundle) != basis:
             count += _score(database, depot, entry, facts, basis)
     return count
+
+
+def fingerprint(session: Session, suites: Sequence[SuiteFacts]) -> str:
+    """What all boards depend on, as SHA-256 in hexadecimal digits."""
+    bases = session.execute(select(StoredResult.bundle, StoredResult.basis).order_by(StoredResult.bundle))
+    parts = [accepted_entries(session), sorted(suites, key=lambda one: one.name), [tuple(row) for row in bases]]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def suites_with_entries(session: Session) -> tuple[str, ...]:

@@ -14,14 +14,13 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from leaderboard.board import ranking_threat
 from leaderboard.database.accepted import Accepted, accepted_entries
 from leaderboard.database.models import StoredResult
 from leaderboard.database.ranking import Ranker
 from leaderboard.database.scoring import unpack
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.database.verdicts import RANKED
-from leaderboard.results import Metric, Plan, without_access
+from leaderboard.results import Metric, without_access
 from leaderboard.statistics import Interval, RankInterval, Sample, mean_interval
 
 
@@ -94,7 +93,9 @@ class Across(msgspec.Struct, frozen=True):
 
 
 class PublicBoard(msgspec.Struct, frozen=True):
-    """A suite's boards, each from the best entry to the last. threats: what ranks each task, access stripped."""
+    """A suite's boards, each from the best entry to the last. threats: what ranks each task, access stripped.
+
+    tasks: those that have entries."""
 
     suite: str
     threats: dict[str, str]
@@ -130,14 +131,13 @@ class Boards:
                     samples[entry.task][line.entry] = sample
             session.expunge(stored)
         tasks = sorted(lines)
-        plan = Plan(facts.name, facts.ranking_threats, facts.unrealisable_threats, ())
         boards = {
             task: self._ranked(facts.name, task, lines[task], {name: [one] for name, one in samples[task].items()})
             for task in tasks
         }
         return PublicBoard(
             suite=facts.name,
-            threats={task: without_access(ranking_threat(plan, task)) for task in tasks},
+            threats={task: without_access(threat) for task, threat in sorted(facts.ranking_threats.items())},
             metrics=metrics,
             across=self._across(facts.name, boards, samples),
             tasks=boards,

@@ -52,20 +52,19 @@ class Ranker:
         samples = [entries[name] for name in names]
         keys = [_key(one) for one in samples]
         self._update(keys, samples)
-        better = (self._signs == -1).sum(axis=1)
-        worse = (self._signs == 1).sum(axis=1)
+        better, worse = _counts(self._signs, -1), _counts(self._signs, 1)
         return {
             name: RankInterval(1 + int(better[row]), len(names) - int(worse[row])) for row, name in enumerate(names)
         }
 
     def _update(self, keys: list[str], samples: Sequence[Sequence[Sample]]) -> None:
         """Makes signs[i, j] 1 where i is separably better than j, -1 where it is worse, else 0."""
+        if keys == self._keys:
+            return
         known = {key: row for row, key in enumerate(self._keys)}
         old = [known.get(key, -1) for key in keys]
         kept = np.array([row for row, at in enumerate(old) if at >= 0], dtype=np.intp)
         fresh = [row for row, at in enumerate(old) if at < 0]
-        if not fresh and len(kept) == len(self._keys) and old == list(range(len(old))):
-            return
         before = np.array([at for at in old if at >= 0], dtype=np.intp)
         signs = np.zeros((len(keys), len(keys)), np.int8)
         signs[np.ix_(kept, kept)] = self._signs[np.ix_(before, before)]
@@ -81,10 +80,8 @@ def _compare(
     signs: Signs, draws: NDArray[np.float64], samples: Sequence[Sequence[Sample]], fresh: Sequence[int]
 ) -> None:
     """Fills the rows and columns of the entries in fresh."""
-    ordered = np.sort(draws, axis=1)
-    low, high, middle = ordered[:, _TAIL], ordered[:, -1 - _TAIL], ordered[:, RESAMPLES // 2]
-    upper = ordered[:, RESAMPLES // 2 + _BELOW + 2]
-    del ordered
+    places = (_TAIL, RESAMPLES - 1 - _TAIL, RESAMPLES // 2, RESAMPLES // 2 + _BELOW + 2)
+    low, high, middle, upper = np.array([np.partition(row, places)[list(places)] for row in draws]).T
     groups, moved = _groups(samples), _moved(samples)
     done = np.zeros(len(samples), dtype=bool)
     for one in fresh:
@@ -108,6 +105,12 @@ def _compare(
             if _differing(samples[one], samples[others[place]]) < FEWEST_DIFFERING:
                 found[place] = 0
         signs[one, others], signs[others, one] = found, -found
+
+
+def _counts(signs: Signs, wanted: int) -> NDArray[np.intp]:
+    """How often each row holds a sign; a part of the rows at a time, so that no second table of that size is made."""
+    parts = [np.count_nonzero(signs[at : at + 500] == wanted, axis=1) for at in range(0, len(signs), 500)]
+    return np.concatenate(parts)
 
 
 def _excludes(

@@ -11,18 +11,21 @@ from typing import Final
 
 import msgspec
 
-from leaderboard.database.accepted import refresh, suites_with_entries
+from leaderboard.database.accepted import fingerprint, refresh, suites_with_entries
 from leaderboard.database.boards import Boards, PublicBoard
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.history import BOARDS, counter
 from leaderboard.database.suites import SuiteFacts, facts_of
+from leaderboard.files import StoreError, read_whole, write_whole
 from leaderboard.results import canonical_json
 
 
 log = logging.getLogger(__name__)
 
 PER_PAGE: Final = 100
+REMEMBERED: Final = "boards.cache"  # beside the bundles; may be removed at any time
+WORTH_KEEPING: Final = 200  # entries: fewer are ranked faster than a file is written
 MOST_PAGES: Final = 512  # rendered pages that are kept
 
 
@@ -47,6 +50,11 @@ class Published:
     index: Answer
     listings: Mapping[tuple[str, str, int], Answer]
     pages: dict[tuple[str, int], Answer] = field(default_factory=dict)
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    basis: str
+    boards: dict[str, PublicBoard]
 
 
 NOTHING: Final = Published(-1, {}, Answer.of(b""), {})
@@ -84,10 +92,14 @@ class BoardCache:
             return False
         refresh(self._database, self._depot, self._suites)
         with self._database.read() as session:
-            version = counter(session, BOARDS)
+            # What was accepted since then has no row yet: the version of before brings the next round.
             names = (*self._suites, *suites_with_entries(session))
             found = {name: facts_of(self._suites, name) for name in sorted(set(names))}
-            built = {name: self._boards.build(session, facts) for name, facts in found.items() if facts is not None}
+            basis = fingerprint(session, [facts for facts in found.values() if facts is not None])
+            built = self._remembered(basis)
+            if built is None:
+                built = {name: self._boards.build(session, facts) for name, facts in found.items() if facts is not None}
+                self._remember(basis, built)
         self.published = Published(version, built, Answer.of(canonical_json(_index(built))), _listings(built))
         return True
 
@@ -101,6 +113,19 @@ class BoardCache:
                         published.pages.pop(next(iter(published.pages)))
                     published.pages[suite, number] = Answer.of(render(published).encode())
         return published.pages[suite, number]
+
+    def _remembered(self, basis: str) -> dict[str, PublicBoard] | None:
+        """The boards that were built last, here or by another server, where they are of the same entries."""
+        try:
+            data = read_whole(self._depot.path / REMEMBERED)
+            kept = msgspec.msgpack.decode(data, type=_Remembered) if data else None
+        except (StoreError, msgspec.DecodeError):
+            return None
+        return kept.boards if kept is not None and kept.basis == basis else None
+
+    def _remember(self, basis: str, boards: dict[str, PublicBoard]) -> None:
+        if sum(len(board.across) for board in boards.values()) >= WORTH_KEEPING:
+            write_whole(self._depot.path / REMEMBERED, msgspec.msgpack.encode(_Remembered(basis, boards)))
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -134,15 +159,15 @@ def _index(boards: Mapping[str, PublicBoard]) -> object:
 def _listings(boards: Mapping[str, PublicBoard]) -> dict[tuple[str, str, int], Answer]:
     found = {}
     for name, board in boards.items():
-        for task in ("", *board.tasks):
-            lines: Sequence[object] = board.tasks[task] if task else board.across
+        for task in ("", *board.threats):
+            lines: Sequence[object] = board.tasks.get(task, ()) if task else board.across
             pages = page_count(lines)
             for number in range(1, pages + 1):
                 body = {
                     "suite": name,
                     "task": task or None,
                     "tasks": {
-                        one: {"threat": board.threats[one], "metric": board.metrics.get(one)} for one in board.tasks
+                        one: {"threat": board.threats[one], "metric": board.metrics.get(one)} for one in board.threats
                     },
                     "page": number,
                     "pages": pages,
