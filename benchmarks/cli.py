@@ -30,9 +30,9 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line. Exits with 2 for a usage error, 1 for a failed run, 130 where it was interrupted."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code = cli.main(standalone_mode=False)  # what a command raised Exit with, or its own value
+        if type(code) is int and code:
+            sys.exit(code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -109,4 +109,4 @@ def cell_options(command: F) -> F:
 
 
 # Commands register themselves on import; each module holds one kind of them.
-from benchmarks import cli_boards, cli_runs, cli_server, cli_submit  # noqa: E402, F401
+from benchmarks import cli_boards, cli_models, cli_runs, cli_server, cli_submit  # noqa: E402, F401

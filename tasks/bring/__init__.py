@@ -1,4 +1,4 @@
-"""A user's own model as a victim of a task: hf:, torch:, sb3: and python: sources."""
+"""A user's own model as a victim of a task: hf:, torch:, sb3: and python: sources. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from adversarial.errors import InvalidOption, ModelError, UnknownName
+from tasks import ENTRIES
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,34 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "reference": {"*": "tasks.bring.torch_folder"},
 }
 WITH_ATTRIBUTE: Final = ("sb3", "python")  # kinds whose location may be followed by one more part
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a task wants of a victim, in words, and `classes`: of its decisions, None where it transcribes."""
+
+    inputs: str
+    scores: str
+    classes: int | None = None
+
+
+EXPECTED: Final[Mapping[str, Expected]] = {
+    "image-digits": Expected("pixels, float32 [batch, 1, 8, 8] in [0, 1]", "logits [batch, 10]", 10),
+    "speech-digits": Expected(
+        "samples at 8 kHz, float32 [batch, samples] in [-1, 1), and their mask, bool [batch, samples]",
+        "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, "
+        "bool [batch, frames]",
+    ),
+    "sentiment-reviews": Expected(
+        "word ids, int64 [batch, words] (tasks.sentiment.words.bundled() knows the words), or word vectors, and their "
+        "mask, bool [batch, words]",
+        "logits [batch, 2], negative and positive",
+        2,
+    ),
+    "control-cartpole": Expected(
+        "observations in the environment's units, float32 [batch, 4]", "logits of the actions, [batch, 2]", 2
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +96,14 @@ class Brought:
 
 
 def parse(text: str) -> Source:
-    """Reads `hf:folder`, `torch:folder`, `sb3:file.zip`, `python:file.py:function`, `reference:task/model`.
+    """Reads `hf:folder`, `torch:folder`, `sb3:file.zip`, `python:file.py:function`, `reference:task/model`; of the
+    last, `task/model` will do.
 
     Raises InvalidOption, and UnknownName with the nearest kinds.
     """
     kind, colon, rest = text.partition(":")
+    if not colon and kind.partition("/")[0] in {entry.name for entry in ENTRIES}:
+        return Source("reference", kind)
     if not colon or not rest:
         raise InvalidOption(f"expected KIND:LOCATION with a kind of {', '.join(KINDS)}, got {text!r}")
     if kind not in KINDS:
@@ -89,8 +121,8 @@ def parse(text: str) -> Source:
 def bring(source: Source, task: str, device: torch.device) -> Brought:
     """The model as a victim of the task, in evaluation mode and frozen.
 
-    Raises NotApplicable where the kind does not fit the task, and ModelError with what to do for everything that is
-    wrong with the model's files.
+    Raises ModelError with what to do, where the kind does not fit the task and for everything that is wrong with the
+    model's files.
     """
     modules = KINDS[source.kind]
     name = modules.get(task, modules.get("*"))

@@ -1,0 +1,80 @@
+"""Commands around a model of the user's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from benchmarks.cli import cli, json_option, plugin_option
+
+
+if TYPE_CHECKING:
+    from benchmarks.checking import Report
+
+
+COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--task", required=True, help="Which task the model is for.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@json_option
+@plugin_option
+def check(model: str, task: str, device: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
+    """Try MODEL on eight examples and say what is wrong with it; exit 1 where something is.
+
+    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP, python:FILE:FUNCTION, or TASK/MODEL for one that ships.
+    """
+    from benchmarks.catalog import catalog
+    from tasks.bring import parse
+
+    source, entry = parse(model), catalog(plugins).task(task)
+    import torch
+
+    from benchmarks.checking import check_model
+
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise click.UsageError(f"no device is called {device!r}; expected cpu, cuda or cuda:N") from None
+    report = check_model(source, entry, where)
+    click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else _text(report))
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    return {
+        "model": report.model,
+        "task": report.task,
+        "ok": report.ok,
+        "hash": report.hash,
+        "carried": report.carried,
+        "facts": dict(report.facts),
+        "checks": [asdict(found) for found in report.checks],
+    }
+
+
+def _text(report: Report) -> str:
+    lines = [click.style(f"{report.model} for {report.task}", bold=True)]
+    facts = {name.replace("_", " "): value for name, value in report.facts.items()}
+    width = max(map(len, facts), default=0)
+    lines += [
+        f"  {name:<{width}}  {value:,}" if type(value) is int else f"  {name:<{width}}  {value}"
+        for name, value in facts.items()
+    ]
+    width = max(len(found.name) for found in report.checks)
+    for found in report.checks:
+        level = click.style(f"{found.level:<7}", fg=COLOURS[found.level])
+        lines.append(f"  {level}  {found.name:<{width}}  {found.detail}")
+        if found.advice:
+            lines.append(f"  {'':<7}  {'':<{width}}  -> {found.advice}")
+    problems = sum(found.level == "problem" for found in report.checks)
+    verdict = f"{problems} problem{'s' * (problems > 1)}" if problems else "nothing is wrong"
+    unmeasured = "" if report.carried or problems else "; a bundle does not carry it, so its entry stays claimed"
+    return "\n".join([*lines, f"{verdict}, looked at in {report.seconds:.1f} s{unmeasured}"])
