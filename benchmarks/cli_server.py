@@ -67,6 +67,7 @@ def serve(
         from benchmarks.suites import SUITES
         from leaderboard.bundle.reading import Limits
         from leaderboard.database.depot import Depot
+        from leaderboard.database.engine import open_database
         from leaderboard.database.suites import SuiteFacts, write_suite
         from leaderboard.server.app import create_app
         from leaderboard.server.settings import ServerSettings
@@ -83,6 +84,7 @@ def serve(
             benchmark=None if any_version else benchmark_version(),
             limited_suites=limited_suites,
         )
+        open_database(store).close()  # or else says here what is wrong with it
         config = uvicorn.Config(
             create_app(settings),
             host=host,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from postgres import new_database
 from serving import Place, place, post, reaches, serving, state, until, working
 from stores import KEY, STRANGER, SUITE, make_bundle
 from synthetic import IMAGE
 
+from benchmarks.cli import cli
 from leaderboard.bundle.signing import account_of
 from leaderboard.database.accounts import issue_token, revoke_token
 from leaderboard.database.engine import open_database
@@ -123,8 +125,7 @@ def test_fifty_clients_at_once_are_all_there_once(running: Running, tmp_path: Pa
     made = [bundle(tmp_path, f"crowd-{number:02}", right=number % 40, total=40) for number in range(50)]
 
     def send(number: int) -> int:
-        with httpx.Client(base_url=client.base_url, timeout=60.0, trust_env=False) as mine:
-            return post(mine, where, made[number % 50][1]).status_code
+        return post(client, where, made[number % 50][1]).status_code
 
     with ThreadPoolExecutor(50) as pool:
         codes = list(pool.map(send, [*range(50), *range(10)]))  # ten of them are sent twice at once
@@ -182,6 +183,26 @@ def test_what_is_damaged_is_refused_with_its_reason_and_nothing_is_stored(runnin
         assert reason in answer.json()["detail"]
         assert str(where.folder) not in answer.text
     assert stored(where) == before
+
+
+def test_a_hundred_damaged_bundles_do_not_stop_the_server(running: Running, tmp_path: Path) -> None:
+    where, client = running
+    _, data = bundle(tmp_path, "fuzzed")
+    before, draw = stored(where), random.Random(4)
+    for _ in range(100):
+        damaged = bytearray(data)
+        for _ in range(draw.randint(1, 4)):
+            at = draw.randrange(len(damaged))
+            match draw.randrange(3):
+                case 0:
+                    damaged[at] ^= 1 << draw.randrange(8)
+                case 1:
+                    del damaged[at : at + draw.randint(1, 200)]
+                case _:
+                    damaged[at:at] = draw.randbytes(draw.randint(1, 200))
+        assert post(client, where, bytes(damaged)).status_code == 422
+    assert stored(where) == before
+    assert client.get("/v1/health").status_code == 200
 
 
 def test_a_refused_bundle_says_why_and_frees_its_name(running: Running, tmp_path: Path) -> None:
@@ -317,25 +338,17 @@ def test_limits_of_addresses_accounts_and_wrong_tokens(tmp_path: Path) -> None:
 def test_commands_for_tokens(tmp_path: Path) -> None:
     where = place(tmp_path, f"sqlite:///{tmp_path}/board.sqlite3")
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            where.command(*arguments, "--store", str(where.folder)),
-            env=where.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=Path(__file__).parent.parent,
-        )
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, [*arguments, "--store", str(where.folder)], env=where.environment)
 
     made = command("token", "issue", "--account", account_of(KEY), "--name", "Ada", "--note", "laptop")
     token = made.stdout.strip()
-    assert re.fullmatch(r"ra_[0-9a-f]{8}_[\w-]{43}", token), made.stderr
+    assert re.fullmatch(r"ra_[0-9a-f]{8}_[\w-]{43}", token), made.output
     listed_now = json.loads(command("token", "list", "--json").stdout)
     assert token[:11] in [one["prefix"] for one in listed_now]
     assert token not in str(listed_now)
-    assert command("token", "revoke", token[:11]).returncode == 0
+    assert command("token", "revoke", token[:11]).exit_code == 0
     assert "revoked" in command("token", "list").stdout
     wrong = command("token", "revoke", "ra_11111111")
-    assert (wrong.returncode, "no token starts with" in wrong.stderr) == (1, True)
+    assert (wrong.exit_code, "no token starts with" in wrong.output) == (1, True)
     assert "0 entries" in command("rebuild").stdout

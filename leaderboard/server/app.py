@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 FIRST_BOARDS_SECONDS = 10.0  # how long a start waits for them; after that they come when they are ready
 
 
-def create_app(settings: ServerSettings) -> FastAPI:
-    """The server for one store. Nothing is opened before it starts."""
+def create_app(settings: ServerSettings) -> Guard:
+    """The server for one store, as an ASGI application. Nothing is opened before it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -54,11 +54,11 @@ def create_app(settings: ServerSettings) -> FastAPI:
     )
     app.include_router(api.router)
     app.include_router(pages.router)
-    app.add_middleware(Guard, hosts=settings.hosts, large=(api.SUBMISSIONS,))
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DBAPIError, _no_database)
-    return app
+    app.add_exception_handler(Exception, _broken)
+    return Guard(app, settings.hosts, large=(api.SUBMISSIONS,))  # outermost: what breaks is answered with headers, too
 
 
 def _open(settings: ServerSettings) -> State:
@@ -103,3 +103,7 @@ def _invalid(request: Request, error: Exception) -> Response:
 def _no_database(request: Request, error: Exception) -> Response:
     log.error("%s %s: %s", request.method, request.url.path, error)
     return _refused(request, HTTPException(503, "the store does not answer; try again later", retry_after(10)))
+
+
+def _broken(request: Request, _error: Exception) -> Response:
+    return _refused(request, HTTPException(500, "something broke here, and is in the server's log"))
