@@ -63,7 +63,7 @@ def files_of(folder: Path, settings: Sequence[str]) -> dict[str, Path]:
             raise ModelError(f"{folder / INDEX} names {odd[0][:80]!r}; expected model-00001-of-00002.safetensors")
         names += [INDEX, *parts]
     else:
-        raise ModelError(_without_weights(folder))
+        raise ModelError(without_weights(folder, "model.save_pretrained(folder) writes"))
     return {name: folder / name for name in names}
 
 
@@ -127,12 +127,12 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
     return found
 
 
-def _without_weights(folder: Path) -> str:
-    """What is wrong with a folder without safetensors, and what to do."""
+def without_weights(folder: Path, writes: str) -> str:
+    """What is wrong with a folder without safetensors, and what to do. writes: the call that writes them."""
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
     if not pickles:
-        return f"no {WEIGHTS} in {folder}; save the model there with save_pretrained(folder)"
+        return f"no {WEIGHTS} in {folder}; {writes} it"
     return (
         f"{folder} has its weights in {pickles[0]}; such files can run code and are never loaded. Where you trust it, "
-        f"load it yourself and call model.save_pretrained({str(folder)!r}), which writes {WEIGHTS}"
+        f"load it yourself; {writes} {WEIGHTS}"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +16,7 @@ from torch import nn
 
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
-from tasks.bring import Brought, Source
+from tasks.bring import EXPECTED, Brought, Source
 
 
 def bring(source: Source, task: str, device: torch.device) -> Brought:
@@ -26,19 +29,39 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
         code = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}; expected python:FILE.py:FUNCTION") from None
-    function = getattr(_imported(path, code), source.attribute, None)
-    if not callable(function):
-        raise ModelError(f"{path} has no function {source.attribute!r}")
-    try:
-        made = function()
-    except RobustArenaError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{source}: {type(error).__name__}: {error}") from error
+    with _neighbours(path):
+        module = _imported(path, code)
+        function = getattr(module, source.attribute, None)
+        if not callable(function):
+            raise ModelError(_unknown(path, source.attribute, module))
+        try:
+            made = function()
+        except RobustArenaError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
     victim = _victim(made, source, task, device)
     # Other files that the code reads are out of sight: this hash tells versions of one file apart, and proves nothing.
     digest = hashlib.sha256(code + b"\x00" + source.attribute.encode()).hexdigest()
     return Brought(source, victim, digest, {}, {"file": path.name, "function": source.attribute}, carried=False)
+
+
+@contextlib.contextmanager
+def _neighbours(path: Path) -> Iterator[None]:
+    """While the file runs, it can import what lies beside it, as a script can."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+def _unknown(path: Path, name: str, module: ModuleType) -> str:
+    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    near = difflib.get_close_matches(name, own, n=1)
+    return f"{path} has no function {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _imported(path: Path, code: bytes) -> ModuleType:
@@ -66,7 +89,12 @@ def _victim(made: object, source: Source, task: str, device: torch.device) -> Vi
             from tasks.speech.model import SpeechVictim
 
             return SpeechVictim(made.to(device))
+        if task == "sentiment-reviews" and callable(getattr(made, "embed", None)):
+            from tasks.sentiment.victims import ReviewVictim
+
+            return ReviewVictim(made.to(device))
         return ModuleVictim(made.to(device))
     if isinstance(made, Victim):
         return made
-    raise ModelError(f"{source} returned {type(made).__name__}; expected a torch module or a Victim for {task}")
+    wanted = f" from {EXPECTED[task].inputs} to {EXPECTED[task].scores}" if task in EXPECTED else ""
+    raise ModelError(f"{source} returned {type(made).__name__}; expected a torch module{wanted}, or a Victim")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import torch
+from torch import nn
 
 from adversarial.errors import ModelError, UnknownName
 from adversarial.registry import TaskEntry, resolve
 from tasks import ENTRIES
 from tasks.bring import Brought, Source, hash_of
-from tasks.cards import CARD_FILE, WEIGHTS_FILE, read_card
+from tasks.bring.folders import without_weights
+from tasks.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
 from tasks.protocol import Task
+from tasks.weights import save_weights
+
+
+LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
 
 
 def bring(source: Source, task: str, device: torch.device) -> Brought:
@@ -24,14 +32,50 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     folder = _shipped(source, entry) if source.kind == "reference" else source.path
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; a torch: model is one with {WEIGHTS_FILE} and {CARD_FILE}")
-    card = read_card(folder)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ModelError(without_weights(folder, "tasks.bring.torch_folder.save writes"))
+    card = _checked(read_card(folder), folder)
     if card.task != task:
         raise ModelError(f"{folder} is a model of {card.task}, not of {task}; its {CARD_FILE} says so")
     loaded: Task = resolve(entry.code)()
     victim = loaded.load_victim(folder, device)
     files: Mapping[str, Path] = {name: folder / name for name in (WEIGHTS_FILE, CARD_FILE)}
-    facts = {"architecture": card.architecture, "defense": card.defense}
+    facts: dict[str, str | int | float] = {"architecture": card.architecture, "defense": card.defense}
+    module = getattr(victim, "module", None)
+    if isinstance(module, nn.Module):
+        facts["parameters"] = sum(tensor.numel() for tensor in module.parameters())
     return Brought(source, victim, hash_of(files), files, facts)
+
+
+def save(
+    module: nn.Module,
+    folder: Path,
+    *,
+    task: str,
+    architecture: str,
+    arguments: Mapping[str, Any],
+    name: str = "mine",
+    defense: str = "none",
+) -> Card:
+    """Writes the weights of a module that the user trained, and a card for it, as a folder that torch: takes.
+
+    architecture, arguments: a registered name of the task and what it was made with. defense: what hardened it.
+    """
+    card = Card(
+        task=task,
+        model=name,
+        architecture=architecture,
+        arguments=dict(arguments),
+        recipe={"defense": defense},
+        data_hash="",
+        weights_sha256=save_weights(module, folder),
+        clean={},
+        clean_loss=0.0,
+        command="",
+        versions={"torch": importlib.metadata.version("torch")},
+    )
+    write_card(folder, _checked(card, folder))
+    return card
 
 
 def entry_of(task: str) -> TaskEntry:
@@ -40,6 +84,25 @@ def entry_of(task: str) -> TaskEntry:
     if task not in known:
         raise UnknownName.among("task", task, known)
     return known[task]
+
+
+def _checked(card: Card, folder: Path) -> Card:
+    """The card, where what loading needs of it is of the right kind; raises ModelError. Strangers' cards come in."""
+    for name, value in (
+        ("task", card.task),
+        ("architecture", card.architecture),
+        ("weights_sha256", card.weights_sha256),
+    ):
+        if not isinstance(value, str):
+            raise ModelError(f"{folder / CARD_FILE}: {name} must be text, got {value!r:.80}")
+    if not (isinstance(card.arguments, dict) and isinstance(card.recipe, dict)):
+        raise ModelError(f"{folder / CARD_FILE}: arguments and recipe must be objects")
+    for name, argument in card.arguments.items():
+        if isinstance(argument, bool) or not isinstance(argument, (int, float)) or not 0 <= argument <= LARGEST:
+            raise ModelError(
+                f"{folder / CARD_FILE}: argument {name} must be a number from 0 to {LARGEST}, got {argument!r:.80}"
+            )
+    return card
 
 
 def _shipped(source: Source, entry: TaskEntry) -> Path:

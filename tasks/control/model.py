@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from tasks.control.architectures import FURTHER
 from tasks.control.facts import ACTIONS, SCALE
 
 
@@ -36,4 +37,4 @@ def tanh_layers(width: int, outputs: int) -> nn.Sequential:
     )
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"tanh-policy": PolicyNet}
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"tanh-policy": PolicyNet, **FURTHER}

@@ -7,6 +7,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from tasks.image.architectures import FURTHER
+
 
 class SmallConvNet(nn.Module):
     """Three convolutions and two linear layers, without normalisation: rows never meet.
@@ -32,4 +34,4 @@ class SmallConvNet(nn.Module):
         return logits
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"small-conv": SmallConvNet}
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"small-conv": SmallConvNet, **FURTHER}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import rnn
 
+from tasks.sentiment.architectures import FURTHER
 from tasks.sentiment.facts import load_split
 from tasks.sentiment.spelling import checksum, spelling
 from tasks.sentiment.tokens import tokenise
@@ -91,4 +92,4 @@ def training_vocabulary() -> Tensor:
     return torch.tensor(sorted({checksum(word) for word in words}), dtype=torch.int64)
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"review-net": ReviewNet}
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"review-net": ReviewNet, **FURTHER}

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
+from tasks.speech.architectures import FURTHER
 from tasks.speech.features import LogMel
 from tasks.speech.transcripts import ALPHABET
 
@@ -88,4 +89,4 @@ class SpeechVictim:
         return Scores(*self.module(inputs.values, mask))
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"small-ctc": SmallCTC}
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"small-ctc": SmallCTC, **FURTHER}
