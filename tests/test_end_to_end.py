@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browsing import chromium, page_of
@@ -60,8 +61,11 @@ def test_a_model_gets_onto_the_board(kind: str, tmp_path: Path) -> None:
         assert worked.returncode == 0, worked.stderr.decode()
         for bundle in (first, second):
             assert reaches(client, bundle, "accepted")["level"] == "re-run"
-        board = client.get(f"/v1/boards/{SUITE}").json()
-        rows = {row["entry"]: row for row in board["entries"]}
+
+        def ranked() -> dict[str, Any]:
+            return {row["entry"]: row for row in client.get(f"/v1/boards/{SUITE}").json().get("entries", ())}
+
+        rows = until(lambda: len(ranked()) == 2 and ranked(), "both entries are on the board") or {}
         assert rows["hardened"]["robust"] > rows["plain"]["robust"]
         assert rows["hardened"]["rank"]["best"] == 1
         if kind == "sqlite":
