@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from benchmarks.cli import F, cli, json_option, out_option
 
 
 if TYPE_CHECKING:
+    from leaderboard.results import Result
     from leaderboard.rows import Board
     from leaderboard.store import RunFolder
 
@@ -58,16 +61,71 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 @suite_option
 @out_option
 def site(directory: Path, suite: str | None, out: Path) -> None:
-    """Write the board as a static page into DIRECTORY."""
-    from leaderboard.compare import compare as compare_defenses
-    from leaderboard.site import write_site
+    """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
+    from benchmarks.originals import originals
+    from leaderboard.site import Source, write_site
     from leaderboard.store import RunFolder
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
-    results, journal = folder.results(plan), folder.journal()
-    page = write_site(_board(folder, plan.suite), compare_defenses(plan, results, journal), directory)
-    click.echo(f"{page} is ready; open it in a browser")
+    results = folder.results(plan)
+
+    def read(result: Result) -> bytes | None:
+        name, digest = next(iter(result.artifacts.items()))
+        return folder.read_artifact(result.id, digest) if (folder.cells / name).is_file() else None
+
+    source = Source(plan, results, folder.journal(), read, originals, _levels(results))
+    click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
+
+
+@cli.command()
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "parquet", "json"]), default="csv", show_default=True, help="Which."
+)
+@click.option("--cells", is_flag=True, help="A row for each cell, too.")
+@click.option("--file", "target", type=click.Path(path_type=Path, dir_okay=False), help="Where to; printed otherwise.")
+@suite_option
+@out_option
+def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: Path) -> None:
+    """Write the board as a table, one row for each entry, task and threat."""
+    from leaderboard.export import csv_text, export_rows, json_bytes, parquet_bytes
+    from leaderboard.files import write_whole
+    from leaderboard.store import RunFolder
+
+    if kind == "parquet" and target is None and sys.stdout.isatty():
+        raise click.UsageError("Parquet is no text; name a file with --file")
+    folder = RunFolder(out)
+    board = _board(folder, _suite(folder, suite))
+    plan = folder.read_plan(board.suite)
+    rows = export_rows(board, _levels(folder.results(plan)), cells=cells)
+    match kind:
+        case "csv":
+            data = csv_text(rows).encode()
+        case "json":
+            data = json_bytes(board.suite, rows)
+        case _:
+            data = parquet_bytes(rows)
+    if target is None:
+        click.echo(data, nl=False)
+    else:
+        click.echo(f"{write_whole(target, data)}: {len(rows)} rows", err=True)
+
+
+@cli.command()
+@click.argument("entry")
+@click.option("--task", default="", help="On this task; across domains otherwise.")
+@click.option("--card", is_flag=True, help="Print the entry's results for a Hugging Face model card instead.")
+@click.option("--url", default="", help="Where the board can be seen, for the card.")
+@suite_option
+@out_option
+def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: Path) -> None:
+    """Print a badge of ENTRY as SVG: its robust quality and its rank."""
+    from leaderboard.badge import badge_of, model_card
+    from leaderboard.store import RunFolder
+
+    folder = RunFolder(out)
+    board = _board(folder, _suite(folder, suite))
+    click.echo(model_card(board, entry, url) if card else badge_of(board, entry, task), nl=False)
 
 
 def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
@@ -87,6 +145,19 @@ def _board(folder: RunFolder, suite: str) -> Board:
 
     plan = folder.read_plan(suite)
     return build_board(plan, folder.results(plan), folder.journal())
+
+
+def _levels(results: Mapping[str, Result]) -> dict[str, str]:
+    """The entries that are models which ship with the benchmark, by the hashes of their files."""
+    from benchmarks.catalog import catalog
+    from tasks.cards import model_hash
+
+    shipped = {
+        (task.name, name, model_hash(Path(task.folder) / name)) for task in catalog().tasks() for name in task.models
+    }
+    cells = [result.cell for result in results.values()]
+    others = {cell.model for cell in cells if (cell.task, cell.model, cell.model_hash) not in shipped}
+    return {cell.model: "reference" for cell in cells if cell.model not in others}
 
 
 def _suite(folder: RunFolder, suite: str | None) -> str:

@@ -1,55 +1,156 @@
-"""The board as one static page that opens from a disk: no outside resource, and a policy that allows none."""
+"""A board as a folder of static pages that open from a disk: no outside resource, and a policy that allows none."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-from importlib import resources
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
+from typing import Final
 
-from leaderboard import wording
-from leaderboard.compare import Comparison
+from leaderboard.board import build_board, ranked_sample
+from leaderboard.compare import Comparison, compare
+from leaderboard.export import csv_text, export_rows, json_bytes
 from leaderboard.files import write_whole
-from leaderboard.rows import Board
+from leaderboard.pages.board import render_across, render_task
+from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
+from leaderboard.pages.defenses import render_defenses
+from leaderboard.pages.entry import EntryView, Place, cells_of, render_entry
+from leaderboard.pages.evidence import Originals
+from leaderboard.pages.examples import gallery
+from leaderboard.pages.layout import content_policy as content_policy
+from leaderboard.pages.lines import across_lines, task_lines
+from leaderboard.pages.links import Links, file_key, static_links
+from leaderboard.pages.scores import render_scores
+from leaderboard.results import JournalEntry, Plan, Result
+from leaderboard.rows import Board, TaskBoard
+from leaderboard.scores import CLEAN, score
 
 
-def write_site(board: Board, comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
-    """Writes `index.html`, whole or not at all, and returns its path. Raises StoreError."""
-    return write_whole(Path(directory) / "index.html", render_page(board, comparison).encode())
+MOST_PAIRED: Final = 12  # entries that each get a page with each other one; the others are compared on the board
+DOWNLOADS: Final = ("board.csv", "board.json")
 
 
-def render_page(board: Board, comparison: Comparison) -> str:
-    """The page as text. Names and reasons come from records and are escaped."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
+@dataclass(frozen=True)
+class Source:
+    """What a site is made from. read: the evidence file of a record, None where it is not there. originals: what
+    examples were before. levels: of verification, by entry.
+    """
 
-    style, script = _part("board.css"), _part("board.js")
-    environment = Environment(
-        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+    plan: Plan
+    results: Mapping[str, Result]
+    journal: Mapping[str, JournalEntry]
+    read: Callable[[Result], bytes | None] = lambda _: None
+    originals: Originals | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_site(source: Source, directory: str | os.PathLike[str]) -> Path:
+    """Writes all pages, each whole or not at all, the first page last, and returns its path. Raises StoreError."""
+    folder = Path(directory)
+    first = folder / "index.html"
+    for name, text in pages_of(source):
+        write_whole(folder / name, text.encode() if isinstance(text, str) else text)
+    return first
+
+
+def pages_of(source: Source) -> Iterator[tuple[str, str | bytes]]:
+    """Every file of the site, by its path below the folder; the first page comes last."""
+    board = build_board(source.plan, source.results, source.journal)
+    comparison = compare(source.plan, source.results, source.journal)
+    levels = dict(source.levels)
+    paired = frozenset(file_key(row.entry) for row in board.entries[:MOST_PAIRED])
+    names = [task.task for task in board.tasks]
+    top, below = static_links(0, paired, DOWNLOADS), static_links(1, paired, DOWNLOADS)
+    rows = export_rows(board, levels, cells=True)
+    yield "data/board.csv", csv_text(rows)
+    yield "data/board.json", json_bytes(board.suite, rows)
+    for pair in pairs_of(source, board):
+        yield f"compare/{pair.keys[0]}--{pair.keys[1]}.html", render_compare(pair, below)
+    for view in views_of(source, board):
+        yield f"entries/{view.key}.html", render_entry(view, below)
+    for task in board.tasks:
+        yield (
+            f"tasks/{file_key(task.task)}.html",
+            render_task(board.suite, task, task_lines(task, levels), below, names),
+        )
+    yield "defenses.html", render_defenses(comparison, top)
+    yield "scores.html", _scores(source.plan, board, top)
+    yield "index.html", render_across(board.suite, names, across_lines(board, levels), top)
+
+
+def render_page(board: Board, comparison: Comparison) -> str:  # noqa: ARG001
+    """The first page alone, without links to others."""
+    links = Links("", "", "", "", "", "")
+    return render_across(board.suite, [task.task for task in board.tasks], across_lines(board), links)
+
+
+def pairs_of(source: Source, board: Board) -> Iterator[Pair]:
+    """The first entries of the board, each with each other one."""
+    scores = {(one.task, one.entry): one for one in score(source.plan, source.results, source.journal)}
+    samples = samples_of(source.results)
+    tasks = tuple(task.task for task in board.tasks)
+    robust = {
+        (task.task, row.entry): ranked_sample(scores[task.task, row.entry], task.ranking_threat)
+        for task in board.tasks
+        for row in task.rows
+    }
+    shown = sorted((row.entry for row in board.entries[:MOST_PAIRED]), key=file_key)
+    for one, other in combinations(shown, 2):
+        places = tuple(
+            pair_task(
+                task.task,
+                task.metric,
+                task.ranking_threat,
+                (task.row(one), task.row(other)),
+                (robust.get((task.task, one)), robust.get((task.task, other))),
+                samples,
+            )
+            for task in board.tasks
+        )
+        yield Pair(board.suite, one, other, (file_key(one), file_key(other)), tasks, places)
+
+
+def views_of(source: Source, board: Board) -> Iterator[EntryView]:
+    """Every entry with its tasks and examples."""
+    peers = tuple((row.entry, file_key(row.entry)) for row in board.entries[:MOST_PAIRED])
+    for across in board.entries:
+        places = tuple(_place(source, task, across.entry) for task in board.tasks if task.row(across.entry) is not None)
+        yield EntryView(
+            suite=board.suite,
+            entry=across.entry,
+            tasks=tuple(task.task for task in board.tasks),
+            places=places,
+            across=across,
+            peers=peers,
+            key=file_key(across.entry),
+        )
+
+
+def _place(source: Source, task: TaskBoard, entry: str) -> Place:
+    row = task.row(entry)
+    assert row is not None
+    clean = [source.results[cell.id] for cell in row.clean_cells if cell.id in source.results]
+    attacked = [source.results[cell.id] for cell in cells_of(row) if cell.id in source.results]
+    first = next((result for result in clean if result.status == "ok"), None)
+    return Place(
+        task=task.task,
+        key=file_key(task.task),
+        metric=task.metric,
+        ranking_threat=task.ranking_threat,
+        row=row,
+        level=source.levels.get(entry, ""),
+        shown=gallery(first, [one for one in attacked if one.cell.attack != CLEAN], source.read, source.originals),
     )
-    return environment.get_template("board.html").render(
-        board=board,
-        comparison=comparison,
-        wording=wording,
-        gaps=wording.gaps(board),
-        policy=content_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
+
+
+def _scores(plan: Plan, board: Board, links: Links) -> str:
+    return render_scores(
+        board.suite,
+        [task.task for task in board.tasks],
+        {task.task: task.metric for task in board.tasks},
+        {task.task: task.ranking_threat for task in board.tasks},
+        plan.unrealisable_threats,
+        links,
     )
-
-
-def content_policy(style: str, script: str) -> str:
-    """A Content-Security-Policy that allows these two inline texts, by their hashes, and nothing else."""
-    return (
-        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source_hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
-
-
-def _part(name: str) -> str:
-    return resources.files("leaderboard").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,104 @@
+"""What the tasks' examples were before they were disturbed, for pages. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from leaderboard.pages.evidence import Disturbed, Original
+from leaderboard.results import Cell
+
+
+def originals(cell: Cell, disturbed: Mapping[str, Disturbed]) -> Mapping[str, Original]:
+    """The bundled tasks' own examples by id; nothing for data that is not theirs.
+
+    Raises DataError where the bundled data are damaged.
+    """
+    find = _FINDERS.get(cell.task)
+    return find(cell, disturbed) if find is not None else {}
+
+
+def _images(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
+    from tasks.image.facts import SPLITS, data_hash, load_split
+
+    if cell.split not in SPLITS or data_hash(cell.split) != cell.data_hash:
+        return {}
+    digits = load_split(cell.split)
+    places = {name: place for place, name in enumerate(digits.ids)}
+    return {
+        name: Original(digits.images[places[name]], truth=str(int(digits.labels[places[name]])))
+        for name in disturbed
+        if name in places
+    }
+
+
+def _reviews(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
+    from tasks.sentiment.facts import LABELS, SPLITS, data_hash, load_split
+    from tasks.sentiment.tokens import tokenise
+
+    if cell.split not in SPLITS or data_hash(cell.split) != cell.data_hash:
+        return {}
+    reviews = load_split(cell.split)
+    places = {name: place for place, name in enumerate(reviews.ids)}
+    return {
+        name: Original(text=" ".join(tokenise(reviews.texts[places[name]])), truth=LABELS[reviews.labels[places[name]]])
+        for name in disturbed
+        if name in places
+    }
+
+
+def _utterances(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
+    from tasks.speech.corpus import HASHES, SAMPLE_RATE
+
+    if HASHES.get(cell.split) != cell.data_hash:
+        return {}
+    data = _spoken(cell.split)
+    places = {name: place for place, name in enumerate(data.ids)}
+    return {
+        name: Original(data.samples[places[name]], truth=data.transcripts[places[name]], rate_hz=SAMPLE_RATE)
+        for name in disturbed
+        if name in places
+    }
+
+
+@lru_cache(maxsize=2)
+def _spoken(split: str):  # type: ignore[no-untyped-def]
+    from tasks.speech.corpus import load_split
+
+    return load_split(split)
+
+
+def _episodes(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
+    """The true observations, by stepping the environment with the stored actions."""
+    from tasks.control.environment import Episodes
+    from tasks.control.facts import SEEDS, data_hash, episode_id
+
+    if cell.split not in SEEDS or data_hash(cell.split) != cell.data_hash:
+        return {}
+    seeds = {episode_id(seed): seed for seed in SEEDS[cell.split]}
+    names = [name for name, one in disturbed.items() if name in seeds and one.actions is not None]
+    if not names:
+        return {}
+    episodes = Episodes([seeds[name] for name in names])
+    acted = np.stack([np.asarray(disturbed[name].actions, dtype=np.int64) for name in names], axis=1)
+    seen: list[list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = [[] for _ in names]
+    for actions in acted:
+        slots = episodes.slots
+        if not len(slots):
+            break
+        for slot, observation in zip(slots.tolist(), episodes.observe(), strict=True):
+            seen[slot].append(observation)
+        episodes.step(actions[slots])
+    labels = ("cart position (m)", "cart velocity (m/s)", "pole angle (rad)", "angular velocity (rad/s)")
+    return {name: Original(np.stack(rows), names=labels) for name, rows in zip(names, seen, strict=True) if rows}
+
+
+_FINDERS: Final[Mapping[str, Callable[[Cell, Mapping[str, Disturbed]], Mapping[str, Original]]]] = {
+    "image-digits": _images,
+    "sentiment-reviews": _reviews,
+    "speech-digits": _utterances,
+    "control-cartpole": _episodes,
+}

@@ -1,0 +1,24 @@
+"""The page of defenses by domain: what each entry gains and pays against the undefended one."""
+
+from __future__ import annotations
+
+from leaderboard.compare import Comparison
+from leaderboard.pages.board import menu_of
+from leaderboard.pages.layout import TABLES, render
+from leaderboard.pages.links import Links, file_key
+
+
+def render_defenses(comparison: Comparison, links: Links, *, keys: dict[str, str] | None = None) -> str:
+    """Entries by tasks. keys: what links to an entry, by its name; a static site's own where it is not given."""
+    known = keys if keys is not None else {one.entry: file_key(one.entry) for one in comparison.entries}
+    return render(
+        "defenses.html",
+        "Defenses by domain",
+        comparison.suite,
+        links,
+        here="defenses",
+        menu=menu_of(comparison.tasks),
+        scripts=[TABLES],
+        comparison=comparison,
+        keys=known,
+    )

@@ -1,0 +1,121 @@
+"""Stored adversarial examples, read with numpy alone: which domain they are of shows in the names of the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.bundle.errors import BundleError
+from leaderboard.bundle.tensors import header_length, read_header
+from leaderboard.results import Cell, ResultError
+
+
+Array = NDArray[Any]
+Kind = Literal["image", "text", "audio", "episode"]
+
+_LENGTH: Final = 8
+_MOST_HEADER: Final = 1_000_000
+_TYPES: Final = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2",
+    "U32": "<u4", "I32": "<i4", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Disturbed:
+    """One adversarial example.
+
+    values: an image [channels, height, width] in [0, 1], int16 samples of a sound, or the observations [steps, numbers]
+    that an agent was shown. text: of a sentence. actions: int64 [steps], what the agent did.
+    """
+
+    kind: Kind
+    values: Array | None = None
+    text: str = ""
+    actions: Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """The example before it was disturbed. values, text: as a Disturbed has them; of an episode the true observations.
+
+    truth: the label or the transcript, for people. rate_hz: of a sound. names: of an observation's numbers.
+    """
+
+    values: Array | None = None
+    text: str = ""
+    truth: str = ""
+    rate_hz: int = 0
+    names: tuple[str, ...] = ()
+
+
+# Looks up what some examples of a cell were before, by their id; those that it does not know are left out.
+Originals = Callable[[Cell, Mapping[str, Disturbed]], Mapping[str, Original]]
+
+
+def read_tensors(data: bytes) -> dict[str, Array]:
+    """The tensors of a safetensors file. Raises ResultError for a file that is none, or of a type numpy lacks."""
+    try:
+        length = header_length(data[:_LENGTH], len(data), "evidence", _MOST_HEADER)
+        tensors = read_header(data[_LENGTH : _LENGTH + length], len(data), "evidence")
+    except BundleError as error:
+        raise ResultError(str(error)) from error
+    unknown = sorted({one.dtype for one in tensors} - _TYPES.keys())
+    if unknown:
+        raise ResultError(f"evidence: cannot show tensors of type {', '.join(unknown)}")
+    return {
+        one.name: np.frombuffer(
+            data, _TYPES[one.dtype], offset=one.start, count=int(np.prod(one.shape, dtype=np.int64))
+        ).reshape(one.shape)
+        for one in tensors
+    }
+
+
+def examples_of(tensors: Mapping[str, Array], rows: list[int]) -> list[Disturbed]:
+    """Some of the examples of an evidence file, by their place; none where there is nothing to see or hear.
+
+    Raises ResultError for tensors of other shapes or types than the tasks write.
+    """
+    if "images" in tensors:
+        images = _shaped(tensors, "images", "f", (3, 4))
+        return [
+            Disturbed("image", images[row] if images.ndim == 4 else images[row][None])
+            for row in _within(rows, len(images))
+        ]
+    if "text" in tensors:
+        parts = _cut(_shaped(tensors, "text", "u", (1,)), _shaped(tensors, "lengths", "i", (1,)), rows)
+        return [Disturbed("text", text=part.tobytes().decode("utf-8", "replace")) for part in parts]
+    if "samples" in tensors:
+        parts = _cut(_shaped(tensors, "samples", "i", (1,)), _shaped(tensors, "lengths", "i", (1,)), rows)
+        return [Disturbed("audio", part.astype(np.int16)) for part in parts]
+    if "observations" in tensors:
+        seen, acted = _shaped(tensors, "observations", "f", (3,)), _shaped(tensors, "actions", "i", (2,))
+        if acted.shape != seen.shape[:2]:
+            raise ResultError(f"evidence: {list(seen.shape)} observations and {list(acted.shape)} actions")
+        found = _within(rows, seen.shape[1])
+        return [Disturbed("episode", seen[:, row], actions=acted[:, row]) for row in found]
+    return []
+
+
+def _shaped(tensors: Mapping[str, Array], name: str, kind: str, dimensions: tuple[int, ...]) -> Array:
+    found = tensors.get(name)
+    if found is None or found.dtype.kind != kind or found.ndim not in dimensions:
+        raise ResultError(f"evidence: tensor {name!r} is missing or not as the tasks write it")
+    return found
+
+
+def _cut(joined: Array, lengths: Array, rows: list[int]) -> list[Array]:
+    ends = np.cumsum(lengths)
+    if bool((lengths < 0).any()) or (len(ends) and int(ends[-1]) != len(joined)):
+        raise ResultError("evidence: the lengths do not add up to what is stored")
+    return [joined[ends[row] - lengths[row] : ends[row]] for row in _within(rows, len(lengths))]
+
+
+def _within(rows: list[int], count: int) -> list[int]:
+    if any(row >= count for row in rows):
+        raise ResultError(f"evidence: holds {count} examples, the record names more")
+    return rows
