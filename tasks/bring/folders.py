@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from adversarial.errors import ModelError
@@ -22,6 +23,10 @@ CONFIG: Final = "config.json"
 PROCESSOR: Final = "preprocessor_config.json"
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot"})
 MOST_JSON: Final = 64 * 2**20  # bytes of a JSON file
+_FAILURES: Final = (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError, IndexError),
+    SafetensorError,
+)
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?")
 _SHARD: Final = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
@@ -111,7 +116,7 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+    except _FAILURES as error:
         lines = str(error).strip().splitlines()[:1]
         raise ModelError(f"{folder} cannot be loaded as {factory}: {''.join(lines)[:300]}") from None
     missing, shaped = sorted(report["missing_keys"]), sorted(str(entry[0]) for entry in report["mismatched_keys"])

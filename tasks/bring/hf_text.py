@@ -46,7 +46,7 @@ class TextVictim:
     def __init__(self, module: nn.Module, pieces: Pieces, labels: LabelMap, most_pieces: int) -> None:
         self.module = freeze(module)
         self.padded = True
-        self.pieces, self._labels, self._most = pieces, labels, most_pieces
+        self.pieces, self.labels, self.most_pieces = pieces, labels, most_pieces
         model: Any = module
         self._embedding: nn.Module = model.get_input_embeddings()
 
@@ -73,7 +73,7 @@ class TextVictim:
         else:
             read = self._embedding(torch.cat([around.expand(len(values), -1), pieces.flatten(1)], 1).gather(1, taken))
         logits = self._read(read, lengths)
-        return Scores(logits if self._labels.whole else logits[:, list(self._labels.columns)])
+        return Scores(logits if self.labels.whole else logits[:, list(self.labels.columns)])
 
     def _packing(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Which place of the bank each position reads, int64 [batch, positions], and each row's length, int64 [batch].
@@ -83,7 +83,7 @@ class TextVictim:
         """
         before, after = len(self.pieces.prefix), len(self.pieces.suffix)
         present = _present(counts, self.pieces.most).flatten(1)
-        kept = present.sum(1).clamp(max=self._most - before - after)
+        kept = present.sum(1).clamp(max=self.most_pieces - before - after)
         order = (~present).to(torch.int8).argsort(dim=1, stable=True) + before + after + 1
         lengths = kept + before + after
         place = torch.arange(int(lengths.max()), device=counts.device).expand(len(counts), -1)
@@ -195,7 +195,8 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 def _plain(victim: TextVictim, ids: Tensor) -> Tensor:
     pieces, counts = victim.pieces.of(ids)
-    inner = pieces[_present(counts, victim.pieces.most)].tolist()
+    room = victim.most_pieces - len(victim.pieces.prefix) - len(victim.pieces.suffix)
+    inner = pieces[_present(counts, victim.pieces.most)].tolist()[:room]
     whole = torch.tensor([[*victim.pieces.prefix, *inner, *victim.pieces.suffix]], device=ids.device)
     logits: Tensor = victim.module(input_ids=whole, attention_mask=torch.ones_like(whole)).logits
-    return logits if victim._labels.whole else logits[:, list(victim._labels.columns)]
+    return logits if victim.labels.whole else logits[:, list(victim.labels.columns)]

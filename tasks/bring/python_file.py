@@ -38,7 +38,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
             made = function()
         except RobustArenaError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
     victim = _victim(made, source, task, device)
     # Other files that the code reads are out of sight: this hash tells versions of one file apart, and proves nothing.
@@ -77,7 +77,7 @@ def _imported(path: Path, code: bytes) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, Exception):
+        if isinstance(error, (Exception, SystemExit)):
             raise ModelError(f"{path}: {type(error).__name__}: {error}") from error
         raise
     return module
