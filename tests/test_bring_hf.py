@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from functools import partial
@@ -192,7 +193,7 @@ def test_front_ends_that_cannot_be_followed_are_refused(
 # Texts
 
 
-@pytest.mark.parametrize("kind", hf_models.TEXT)
+@pytest.mark.parametrize("kind", ["DistilBert", "Albert", "GPT2"])
 def test_a_text_model_answers_as_in_transformers_and_each_row_as_alone(kind: str, tmp_path: Path) -> None:
     module = hf_models.save_text(tmp_path, kind)
     found, batch = brought(tmp_path, TEXT), reviews()
@@ -249,15 +250,13 @@ def test_the_number_of_pieces_withstands_a_perturbation(reader: TextVictim) -> N
     assert bool((inner[~absent & inputs.mask[:, :, None]] != 0).any(-1).all())  # type: ignore[index]
 
 
-def test_gains_of_replacements_are_finite_differences(text_folder: Path) -> None:
-    victim = brought(text_folder, TEXT).victim
-    assert isinstance(victim, TextVictim)
+def test_gains_of_replacements_are_finite_differences(reader: TextVictim) -> None:
     batch, threat = reviews(2), Threat.parse("words-l0:3@gradient")
     space = words(batch.inputs, threat, bundled().table(batch.inputs.values))
     goal = Flip(torch.tensor([0, 1]))
-    problem = Problem(victim, space, goal, threat, Keys.of(0, batch.ids))
+    problem = Problem(reader, space, goal, threat, Keys.of(0, batch.ids))
     gains = problem.gains(space.null())
-    victim.module.double()
+    victim = TextVictim(copy.deepcopy(reader.module).double(), reader.pieces, reader.labels, reader.most_pieces)
     vectors = victim.embed(batch.inputs.values)
 
     def loss(moved: Tensor, row: int) -> float:

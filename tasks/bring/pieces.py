@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,40 +32,45 @@ class Pieces:
     """
 
     def __init__(self, tokenizer: Any, lexicon: Lexicon, vocabulary: int, filler: int = 0) -> None:
-        self._tokenizer, self._lexicon, self._filler = tokenizer, lexicon, filler
+        self._tokenizer, self._lexicon, self._filler, self._vocabulary = tokenizer, lexicon, filler, vocabulary
         self.prefix, self.suffix = _around(tokenizer)
         self.lead = _lead(tokenizer)
-        own = known_words()
-        everything = sorted(own.union(*(candidates(word) for word in own)))
-        pieces = self._of(everything)
-        self.most = max(map(len, pieces))
-        largest = max(max(map(max, filter(None, pieces))), *self.prefix, *self.suffix)
-        if largest >= vocabulary:
-            raise ModelError(f"the tokenizer makes piece {largest}, and the model knows {vocabulary}; save both again")
-        self._table = torch.empty(0, self.most, dtype=torch.int64)
         self._counts = torch.empty(0, dtype=torch.int64)
+        self._table = torch.empty(0, 0, dtype=torch.int64)
+        own = known_words()
+        everything = own.union(*(candidates(word) for word in own))
+        words = lexicon.words()
+        pieces = self._of(words)
+        self.most = max(len(found) for word, found in zip(words, pieces, strict=True) if word in everything)
+        self._check([*self.prefix, *self.suffix])
+        self._add(pieces)
 
     def of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The pieces of word ids, int64 [..., most], filled up with the filler, and how many they are, int64 [...]."""
         self._extend(ids.device)
         return self._table[ids], self._counts[ids]
 
-    def text(self, words: Iterable[str]) -> str:
-        """What a plain tokenizer is to be given for the same pieces."""
-        return self.lead + " ".join(words)
-
     def _extend(self, device: torch.device) -> None:
-        fresh = self._lexicon.words(len(self._counts))
-        if fresh:
-            rows = [own[: self.most] for own in self._of(fresh)]
-            table = torch.full((len(rows), self.most), self._filler, dtype=torch.int64)
-            for row, own in zip(table, rows, strict=True):
-                row[: len(own)] = torch.tensor(own, dtype=torch.int64)
-            counts = torch.tensor([len(own) for own in rows])
-            self._table = torch.cat([self._table, table.to(self._table.device)])
-            self._counts = torch.cat([self._counts, counts.to(self._counts.device)])
+        if fresh := self._lexicon.words(len(self._counts)):
+            self._add(self._of(fresh))
         if self._table.device != device:
             self._table, self._counts = self._table.to(device), self._counts.to(device)
+
+    def _add(self, pieces: list[list[int]]) -> None:
+        rows = [own[: self.most] for own in pieces]
+        counts = torch.tensor([len(own) for own in rows])
+        table = torch.full((len(rows), self.most), self._filler, dtype=torch.int64)
+        flat = [piece for own in rows for piece in own]
+        self._check(flat)
+        table[torch.arange(self.most) < counts[:, None]] = torch.tensor(flat, dtype=torch.int64)
+        self._counts = torch.cat([self._counts, counts.to(self._counts.device)])
+        self._table = torch.cat([self._table.reshape(-1, self.most), table.to(self._table.device)])
+
+    def _check(self, pieces: list[int]) -> None:
+        if (largest := max(pieces, default=0)) >= self._vocabulary:
+            raise ModelError(
+                f"the tokenizer makes piece {largest}, and the model knows {self._vocabulary}; save both again"
+            )
 
     def _of(self, words: Sequence[str]) -> list[list[int]]:
         texts = [self.lead + word if word else "" for word in words]
