@@ -63,6 +63,7 @@ def serve(
     with explained():
         import uvicorn
 
+        from benchmarks.originals import originals
         from benchmarks.submitting import benchmark_version
         from benchmarks.suites import SUITES
         from leaderboard.bundle.reading import Limits
@@ -82,6 +83,7 @@ def serve(
             submissions_per_hour=submissions,
             requests_per_minute=requests,
             benchmark=None if any_version else benchmark_version(),
+            originals=originals,
             limited_suites=limited_suites,
         )
         open_database(store).close()  # or else says here what is wrong with it

@@ -27,6 +27,10 @@ from leaderboard.statistics import Interval, RankInterval, Sample, mean_interval
 NOT_RUN_AGAIN: Final = "level {level}: only what was measured again here is ranked"
 
 
+_VERDICTS: Final = ("invalid", "suspect", "reliable")
+_LEVELS: Final = ("claimed", "re-scored", "re-run")
+
+
 class Value(msgspec.Struct, frozen=True):
     """A metric and its quality in [0, 1] with 95% intervals, as Figure says them, without what only pages show."""
 
@@ -77,7 +81,10 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Across(msgspec.Struct, frozen=True):
-    """One entry over all tasks of a suite: mean qualities, None where a task has none. tasks: bundle ids by task."""
+    """One entry over all tasks of a suite: mean qualities, None where a task has none. tasks: bundle ids by task.
+
+    verdict, level: the worst of those on its tasks.
+    """
 
     rank: RankInterval | None
     entry: str
@@ -88,6 +95,8 @@ class Across(msgspec.Struct, frozen=True):
     clean: float | None
     clean_interval: Interval | None
     retention: float | None
+    verdict: str
+    level: str
     submitter: str
     tasks: dict[str, str]
 
@@ -213,6 +222,8 @@ def _across_line(entry: str, places: Mapping[str, Line], tasks: Sequence[str], r
         clean=clean,
         clean_interval=clean_interval,
         retention=robust / clean if robust is not None and clean else None,
+        verdict=next(one for one in _VERDICTS if any(line.verdict == one for line in places.values())),
+        level=next(one for one in _LEVELS if any(line.level == one for line in places.values())),
         submitter=next(iter(places.values())).submitter,
         tasks={task: line.id for task, line in sorted(places.items())},
     )

@@ -27,6 +27,7 @@ PER_PAGE: Final = 100
 REMEMBERED: Final = "boards.cache"  # beside the bundles; may be removed at any time
 WORTH_KEEPING: Final = 200  # entries: fewer are ranked faster than a file is written
 MOST_PAGES: Final = 512  # rendered pages that are kept
+MOST_BYTES: Final = 128_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """All boards at one version of the store. listings: by suite, task (all of them where empty) and page, from 1."""
+    """All boards at one version of the store. listings: by suite, task (all of them where empty) and page, from 1.
+
+    pages: rendered ones, by what they show; filled as they are asked for."""
 
     version: int
     boards: Mapping[str, PublicBoard]
     index: Answer
     listings: Mapping[tuple[str, str, int], Answer]
-    pages: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    pages: dict[str, Answer] = field(default_factory=dict)
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -103,16 +106,16 @@ class BoardCache:
         self.published = Published(version, built, Answer.of(canonical_json(_index(built))), _listings(built))
         return True
 
-    def page(self, suite: str, number: int, render: Callable[[Published], str]) -> Answer:
-        """A rendered page, made once for each version of the boards, by one thread at a time."""
-        published = self.published
-        if (suite, number) not in published.pages:
-            with self._rendering:
-                if (suite, number) not in published.pages:
-                    while len(published.pages) >= MOST_PAGES:
-                        published.pages.pop(next(iter(published.pages)))
-                    published.pages[suite, number] = Answer.of(render(published).encode())
-        return published.pages[suite, number]
+    def page(self, published: Published, key: str, render: Callable[[], str]) -> Answer:
+        """A rendered page of these boards, made once, by one thread at a time."""
+        pages = published.pages
+        with self._rendering:
+            if key not in pages:
+                found = Answer.of(render().encode())
+                while pages and (len(pages) >= MOST_PAGES or self._size(pages) + len(found.body) > MOST_BYTES):
+                    pages.pop(next(iter(pages)))
+                pages[key] = found
+            return pages[key]
 
     def _remembered(self, basis: str) -> dict[str, PublicBoard] | None:
         """The boards that were built last, here or by another server, where they are of the same entries."""
@@ -126,6 +129,10 @@ class BoardCache:
     def _remember(self, basis: str, boards: dict[str, PublicBoard]) -> None:
         if sum(len(board.across) for board in boards.values()) >= WORTH_KEEPING:
             write_whole(self._depot.path / REMEMBERED, msgspec.msgpack.encode(_Remembered(basis, boards)))
+
+    @staticmethod
+    def _size(pages: Mapping[str, Answer]) -> int:
+        return sum(len(one.body) for one in pages.values())
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -1,72 +1,104 @@
-"""The pages: the same as `robustarena site` writes, and one for a submission's state."""
+"""The pages: those of a static site, rendered when they are first asked for, and one for a submission's state."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from leaderboard.compare import BASELINE, Comparison
-from leaderboard.database.boards import Across, Line, PublicBoard
-from leaderboard.database.models import StoredResult
-from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.database.boards import Across, PublicBoard
+from leaderboard.database.suites import facts_of
+from leaderboard.pages.layout import STYLE, content_policy, environment, part
+from leaderboard.pages.links import file_key
+from leaderboard.server import views
 from leaderboard.server.api import answer, submission_of
-from leaderboard.server.boards import PER_PAGE, Answer, Published, page_count
+from leaderboard.server.boards import Answer, Published, page_count
 from leaderboard.server.limits import retry_after
 from leaderboard.server.schemas import as_state
-from leaderboard.server.state import State, limited, state_of
-from leaderboard.site import content_policy, render_page
+from leaderboard.server.state import limited, state_of
 
 
 REFRESH_SECONDS: Final = 3
 HTML: Final = "text/html; charset=utf-8"
+JSON: Final = "application/json"
 
 router = APIRouter(include_in_schema=False)
 _POLICY: Final = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">')
+
+Number = Annotated[int, Query(alias="page", ge=1)]
 
 
 @router.get("/")
 async def front(request: Request) -> Response:
     """The only board there is, or the list of them."""
-    published = state_of(request).boards.published
-    filled = [name for name, found in published.boards.items() if found.across]
+    boards = state_of(request).boards.published.boards
+    filled = [name for name, found in boards.items() if found.across]
     if len(filled) == 1:
-        return await board(request, filled[0])
-    boards = [published.boards[name] for name in filled] or list(published.boards.values())
-    return page(request, Answer.of(notice("Boards", boards=boards).encode()))
+        return await across(request, filled[0])
+    shown = [boards[name] for name in filled] or list(boards.values())
+    return page(request, Answer.of(notice("Boards", boards=shown).encode()))
 
 
 @router.get("/boards/{suite}")
-async def board(request: Request, suite: str, page_number: Annotated[int, Query(alias="page", ge=1)] = 1) -> Response:
-    """A suite's board, a hundred entries a page."""
+async def across(request: Request, suite: str, number: Number = 1) -> Response:
+    """A suite's board over all tasks, a hundred entries a page."""
+    found = _board(request, suite)
+    _check_page(number, found.across)
+    return await _kept(request, f"{suite}?{number}", lambda: views.across_page(found, number))
+
+
+@router.get("/boards/{suite}/table.json")
+async def across_table(request: Request, suite: str) -> Response:
+    """All of its rows, for the page's script."""
+    found = _board(request, suite)
+    return await _kept(request, f"{suite}/table", lambda: views.table(found, ""), JSON)
+
+
+@router.get("/boards/{suite}/tasks/{key}")
+async def task(request: Request, suite: str, key: str, number: Number = 1) -> Response:
+    """One task's board."""
+    found = _board(request, suite)
+    name = _task(found, key)
+    _check_page(number, found.tasks.get(name, ()))
     state = state_of(request)
-    published = state.boards.published
-    found = published.boards.get(suite)
-    if found is None:
-        if published.version < 0:
-            raise HTTPException(503, "The boards are being built", retry_after(5))
-        raise HTTPException(404, "There is no such board here")
-    pages = page_count(found.across)
-    if page_number > pages:
-        raise HTTPException(404, f"This board has {pages} pages")
-    ready = published.pages.get((suite, page_number))
-    if ready is None:
-        ready = await run_in_threadpool(
-            state.boards.page, suite, page_number, lambda shown: _render(state, shown, suite, page_number)
-        )
-    neighbours = [
-        f'</boards/{suite}?page={number}>; rel="{name}"'
-        for name, number in (("prev", page_number - 1), ("next", page_number + 1))
-        if 1 <= number <= pages
-    ]
-    return page(request, ready, link=", ".join(neighbours))
+    return await _kept(request, f"{suite}/tasks/{key}?{number}", lambda: views.task_page(state, found, name, number))
+
+
+@router.get("/boards/{suite}/tasks/{key}/table.json")
+async def task_table(request: Request, suite: str, key: str) -> Response:
+    """All of its rows, for the page's script."""
+    found = _board(request, suite)
+    name = _task(found, key)
+    return await _kept(request, f"{suite}/tasks/{key}/table", lambda: views.table(found, name), JSON)
+
+
+@router.get("/boards/{suite}/entries/{key}")
+async def entry(request: Request, suite: str, key: str) -> Response:
+    """One entry."""
+    found = _board(request, suite)
+    shown, state = _entry(found, key), limited(request)
+    return await _kept(request, f"{suite}/entries/{key}", lambda: views.entry_page(state, found, shown))
+
+
+@router.get("/boards/{suite}/compare/{one}/{other}")
+async def compare(request: Request, suite: str, one: str, other: str) -> Response:
+    """Two entries."""
+    found = _board(request, suite)
+    pair, state = (_entry(found, one), _entry(found, other)), limited(request)
+    return await _kept(request, f"{suite}/compare/{one}/{other}", lambda: views.compare_page(state, found, *pair))
+
+
+@router.get("/boards/{suite}/scores")
+async def scores(request: Request, suite: str) -> Response:
+    """How scores are made."""
+    found = _board(request, suite)
+    facts = facts_of(state_of(request).suites, suite)
+    threats = facts.unrealisable_threats if facts is not None else ()
+    return await _kept(request, f"{suite}/scores", lambda: views.scores_page(found, threats))
 
 
 @router.get("/submissions/{bundle}")
@@ -78,10 +110,9 @@ def submission(request: Request, bundle: str) -> Response:
     return page(request, Answer.of(text.encode()))
 
 
-def page(request: Request, found: Answer, *, link: str = "") -> Response:
+def page(request: Request, found: Answer) -> Response:
     """A page with the policy that it states itself as a header, where it also keeps others from framing it."""
-    headers = {"content-security-policy": _policy(found.body)} | ({"link": link} if link else {})
-    return answer(request, found, HTML, **headers)
+    return answer(request, found, HTML, **{"content-security-policy": _policy(found.body)})
 
 
 def refusal(status: int, detail: str, headers: Mapping[str, str]) -> Response:
@@ -99,71 +130,59 @@ def notice(
     refresh: int = 0,
 ) -> str:
     """A small page as text: a submission, the list of boards, or one sentence. What it is given is escaped."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    style = _part("board.css")
-    environment = Environment(loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("notice.html").render(
+    template = environment().get_template("notice.html")
+    return template.render(
         title=title,
         detail=detail,
         boards=boards,
         submission=submission,
         refresh=refresh,
-        style=Markup(style),
-        policy=content_policy(style, ""),
+        style=Markup(part(STYLE)),
+        policy=content_policy(part(STYLE)),
     )
+
+
+async def _kept(request: Request, key: str, render: Callable[[], str], media_type: str = HTML) -> Response:
+    """A page that lies ready, or is made now and kept while the boards stay as they are."""
+    published: Published = request.state.published
+    ready = published.pages.get(key)
+    if ready is None:
+        ready = await run_in_threadpool(state_of(request).boards.page, published, key, render)
+    return page(request, ready) if media_type == HTML else answer(request, ready, media_type)
+
+
+def _board(request: Request, suite: str) -> PublicBoard:
+    """The board that a request is about; all of the answer is of the same version of it."""
+    published = request.state.published = state_of(request).boards.published
+    if suite in published.boards:
+        return published.boards[suite]
+    if published.version < 0:
+        raise HTTPException(503, "The boards are being built", retry_after(5))
+    raise HTTPException(404, "There is no such board here")
+
+
+def _task(board: PublicBoard, key: str) -> str:
+    found = next((name for name in board.threats if file_key(name) == key), None)
+    if found is None:
+        raise HTTPException(404, "This board has no such task")
+    return found
+
+
+def _entry(board: PublicBoard, key: str) -> Across:
+    found = next((line for line in board.across if file_key(line.entry) == key), None)
+    if found is None:
+        raise HTTPException(404, "This board has no such entry")
+    return found
+
+
+def _check_page(number: int, lines: Sequence[object]) -> None:
+    if number > page_count(lines):
+        raise HTTPException(404, f"This board has {page_count(lines)} pages")
 
 
 def _policy(body: bytes) -> str:
     stated = _POLICY.search(body[:4000].decode("utf-8", "replace"))
     policy = html.unescape(stated[1]) if stated is not None else "default-src 'none'"
     return f"{policy}; frame-ancestors 'none'"
-
-
-def _render(state: State, published: Published, suite: str, number: int) -> str:
-    found = published.boards[suite]
-    shown = found.across[(number - 1) * PER_PAGE : number * PER_PAGE]
-    names = {one.entry for one in shown}
-    lines = {task: [one for one in found.tasks[task] if one.entry in names] for task in found.tasks}
-    wanted = [one.id for some in lines.values() for one in some]
-    with state.database.read() as session:
-        stored = select(StoredResult.bundle, StoredResult.row).where(StoredResult.bundle.in_(wanted))
-        rows = {bundle: msgspec.json.decode(row, type=TaskRow) for bundle, row in session.execute(stored)}
-    tasks = tuple(
-        TaskBoard(
-            task,
-            found.metrics.get(task),
-            found.threats[task],
-            tuple(_task_row(one, rows[one.id]) for one in some if one.id in rows),
-        )
-        for task, some in lines.items()
-    )
-    entries = tuple(_entry_row(one, tasks) for one in shown)
-    nothing = Comparison(suite, BASELINE, False, tuple(found.tasks), ())
-    return render_page(Board(suite, entries, tasks), nothing)
-
-
-def _task_row(line: Line, row: TaskRow) -> TaskRow:
-    return msgspec.structs.replace(row, rank=line.rank, unranked=line.unranked)
-
-
-def _entry_row(line: Across, tasks: Sequence[TaskBoard]) -> EntryRow:
-    verdicts = {row.verdict for task in tasks if (row := task.row(line.entry)) is not None}
-    verdict: Any = next((one for one in ("invalid", "suspect", "reliable") if one in verdicts), "reliable")
-    return EntryRow(
-        entry=line.entry,
-        clean=line.clean,
-        clean_interval=line.clean_interval,
-        robust=line.robust,
-        robust_interval=line.robust_interval,
-        bound=line.bound,
-        retention=line.retention,
-        rank=line.rank,
-        unranked=line.unranked,
-        verdict=verdict,
-    )
-
-
-def _part(name: str) -> str:
-    return resources.files("leaderboard").joinpath("templates", name).read_text(encoding="utf-8")

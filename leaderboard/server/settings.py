@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leaderboard.bundle.manifest import Benchmark
 from leaderboard.bundle.reading import Limits
+from leaderboard.pages.evidence import Originals
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,11 @@ class ServerSettings:
 
     bundle: what a bundle may claim. uploads_at_once: bodies that are read at the same time, the others wait; checks:
     bundles that are checked at the same time. idle_seconds: without a byte of an upload. submissions_per_hour: of one
-    token; requests_per_minute: of one address, boards aside; failures_per_minute: wrong tokens of one address.
+    account; requests_per_minute: of one address, boards aside; failures_per_minute: wrong tokens of one address.
     most_unfinished: submissions of an account in the queue. benchmark: the version whose bundles are taken, any where
     None. limited_suites: whether boards of a suite's first examples are kept. refresh_seconds: how old a board may be.
-    free_bytes: of the disk, below which no upload is taken.
+    free_bytes: of the disk, below which no upload is taken. originals: what examples were before they were disturbed,
+    for pages.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class ServerSettings:
     limited_suites: bool = False
     refresh_seconds: float = 0.5
     free_bytes: int = 1_000_000_000
+    originals: Originals | None = None
 
 
 @dataclass(frozen=True, slots=True)
