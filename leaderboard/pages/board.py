@@ -7,7 +7,7 @@ from typing import Final
 
 from leaderboard import wording
 from leaderboard.pages.charts import Line, line_chart
-from leaderboard.pages.layout import LISTING, TABLES, render
+from leaderboard.pages.layout import LISTING, TABLES, render, sentence
 from leaderboard.pages.lines import AcrossLine, TaskLine
 from leaderboard.pages.links import Links, file_key
 from leaderboard.pages.listing import SHOWN, Listing, across_listing, table_json, task_listing, words_of
@@ -140,7 +140,7 @@ def _about(task: TaskBoard) -> str:
     better = "higher" if task.metric.higher_is_better else "lower"
     floor, ceiling = wording.metric(task.metric.floor), wording.metric(task.metric.ceiling)
     return (
-        f"{task.metric.name.capitalize()}, {better} is better; quality runs from 0 at {floor} to 1 at {ceiling}. "
+        f"{sentence(task.metric.name)}, {better} is better; quality runs from 0 at {floor} to 1 at {ceiling}. "
         f"Ranked under {task.ranking_threat}."
     )
 

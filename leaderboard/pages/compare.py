@@ -133,8 +133,8 @@ def _gap(one: Sample | None, other: Sample | None) -> Difference | None:
 def _charts(place: TaskPair, pair: Pair) -> list[object]:
     charts: list[object] = []
     rows: Sequence[tuple[str, TaskRow | None]] = ((pair.one, place.one), (pair.other, place.other))
-    threats = {threat.threat: None for _, row in rows if row is not None for threat in row.threats}
-    for name in threats:
+    threats = [threat for _, row in rows if row is not None for threat in row.threats]
+    for name in dict.fromkeys(one.threat for one in sorted(threats, key=lambda one: (not one.ranking, one.threat))):
         lines = [
             Line(
                 entry,

@@ -131,9 +131,8 @@ def _told(
     for label, index in zip(labels, chosen, strict=True):
         if true is not None and len(true):
             most = float(np.abs(shown[:, index] - true[:, index]).max())
-            told.append(
-                f"{label} runs from {true[:, index].min():.2g} to {true[:, index].max():.2g}, shown up to {most:.2g} off"
-            )
+            low, high = float(true[:, index].min()), float(true[:, index].max())
+            told.append(f"{label} runs from {low:.2g} to {high:.2g} and is shown up to {most:.2g} off")
     return "; ".join([*told, f"{len(_runs(acted))} runs of the same action"]) + "."
 
 

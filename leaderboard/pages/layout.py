@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 STYLE: Final = "board.css"
 TABLES: Final = "tables.js"
 LISTING: Final = "listing.js"
-# Columns whose mean per unit of weight says nothing: curves show the first, decibels do not add up.
-_HIDDEN: Final = ("budget_x", "snr_db")
+# Columns that say nothing per unit of weight, which is a word in speech: curves show the first, the others are of a
+# whole utterance.
+_HIDDEN: Final = ("budget_x", "snr_db", "reached_target")
 
 
 def render(
@@ -44,6 +45,7 @@ def render(
             here=here,
             wording=wording,
             hidden=_HIDDEN,
+            sentence=sentence,
             policy=content_policy(part(STYLE), *texts, connect=data.pop("connect", False)),
             style=Markup(part(STYLE)),
             scripts=[Markup(text) for text in texts],
@@ -62,6 +64,11 @@ def content_policy(style: str, *scripts: str, connect: bool = False) -> str:
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src {hashes}; "
         f"img-src data:; media-src data:; {host}base-uri 'none'; form-action 'none'"
     )
+
+
+def sentence(text: str) -> str:
+    """A text as the start of a sentence: `word error rate` begins with a capital, `WER` stays."""
+    return text[:1].upper() + text[1:]
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -34,8 +35,8 @@ class Column(msgspec.Struct, frozen=True):
 class Listing(msgspec.Struct, frozen=True):
     """Cells by kind:
 
-    rank: (order or None, text). entry: (name, note, key). word: (text,). number: (value or None, text).
-    quality: (value or None, text, low, high), the interval with two decimals.
+    rank: (order or None, text, how many share it). entry: (name, note, key). word: (text,). number: (value or None,
+    text). quality: (value or None, text, low, high), the interval with two decimals.
     """
 
     columns: tuple[Column, ...]
@@ -61,10 +62,11 @@ def across_listing(lines: Sequence[AcrossLine], tasks: Sequence[str]) -> Listing
         *_trust(lines),
         *_costs(any(line.spent for line in lines)),
     ]
+    ties = _ties(lines)
     rows = []
     for line in lines:
         cells = {
-            **_shared(line, line.submitter),
+            **_shared(line, line.submitter, ties[line.rank]),
             **{f"task-{number}": _quality(line.tasks.get(task)) for number, task in enumerate(tasks, 1)},
             "kept": _kept(line.retention, line.robust),
         }
@@ -87,12 +89,14 @@ def task_listing(lines: Sequence[TaskLine], metric: Metric | None) -> Listing:
         *_costs(any(line.spent for line in lines)),
     ]
     higher = metric is None or metric.higher_is_better
+    ties = _ties(lines)
     rows = []
     for line in lines:
         bound = line.robust is not None and line.robust.bound
-        note = f"{line.submitter}, " if line.submitter and line.stronger else line.submitter
+        lowered = f"lowered by {line.stronger} stronger attacks" if line.stronger else ""
+        note = ", ".join(filter(None, (line.submitter, lowered)))
         cells = {
-            **_shared(line, f"{note}lowered by {line.stronger} stronger attacks" if line.stronger else note),
+            **_shared(line, note, ties[line.rank]),
             "defense": (line.defense,),
             "worst": _metric(line.robust_metric, ("≤" if higher else "≥") if bound else ""),
             "usual": _metric(line.clean_metric),
@@ -138,9 +142,9 @@ def _costs(known: bool) -> tuple[Column, ...]:
     return (Column("evaluations", "evaluations", "number"), Column("time", "time", "number"))
 
 
-def _shared(line: AcrossLine | TaskLine, note: str) -> dict[str, Cell]:
+def _shared(line: AcrossLine | TaskLine, note: str, tied: int) -> dict[str, Cell]:
     return {
-        "rank": (_rank_order(line.rank), wording.rank(line.rank)),
+        "rank": (_rank_order(line.rank), wording.rank(line.rank), f"{tied} tied" if tied > 1 else ""),
         "entry": (line.entry, note, line.key),
         "level": (line.level,),
         "verdict": (line.verdict,),
@@ -149,6 +153,11 @@ def _shared(line: AcrossLine | TaskLine, note: str) -> dict[str, Cell]:
         "evaluations": _evaluations(line.spent),
         "time": _time(line.spent),
     }
+
+
+def _ties(lines: Sequence[AcrossLine | TaskLine]) -> Counter[RankInterval | None]:
+    """How many entries share each interval of ranks; those without a rank share nothing."""
+    return Counter(line.rank for line in lines if line.rank is not None)
 
 
 def _rank_order(rank: RankInterval | None) -> float | None:

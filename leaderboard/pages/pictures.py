@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 MOST_SIDE: Final = 256  # a larger picture shows every second, third, ... pixel
+_STOPS: Final = np.array(
+    [[13, 8, 50], [59, 54, 130], [38, 110, 140], [52, 165, 120], [160, 210, 60], [250, 235, 120]], dtype=np.float64
+)
 
 
 def png_uri(pixels: Pixels) -> str:
@@ -65,13 +68,11 @@ def difference_pixels(image: NDArray[Any], clean: NDArray[Any]) -> tuple[Pixels,
 
 def levels_pixels(levels: NDArray[np.float64]) -> Pixels:
     """Levels in [0, 1] as colours from dark blue over green to yellow, [height, width, 3]."""
-    stops = np.array(
-        [[13, 8, 50], [59, 54, 130], [38, 110, 140], [52, 165, 120], [160, 210, 60], [250, 235, 120]], dtype=np.float64
-    )
-    place = np.clip(levels, 0.0, 1.0) * (len(stops) - 1)
-    below = np.minimum(place.astype(np.intp), len(stops) - 2)
+    place = np.clip(levels, 0.0, 1.0) * (len(_STOPS) - 1)
+    below = np.minimum(place.astype(np.intp), len(_STOPS) - 2)
     share = (place - below)[..., None]
-    return np.rint(stops[below] * (1 - share) + stops[below + 1] * share).astype(np.uint8)
+    colours: NDArray[np.float64] = _STOPS[below] * (1 - share) + _STOPS[below + 1] * share
+    return np.rint(colours).astype(np.uint8)
 
 
 def _reduced(image: NDArray[np.float64]) -> NDArray[np.float64]:

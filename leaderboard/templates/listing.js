@@ -64,7 +64,6 @@
   const bar = ([value, , low, high]) => {
     const found = drawn("svg", { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" });
     found.append(
-      drawn("rect", { class: "track", y: 2, width: 100, height: 4 }),
       drawn("rect", { class: "span", x: Math.round(100 * low), y: 1, width: Math.round(100 * high - 100 * low), height: 6 }),
       drawn("rect", { class: "point", x: (98.5 * value).toFixed(1), width: 1.5, height: 8 }),
     );
@@ -82,7 +81,8 @@
       const value = make("span", { class: "value" }, cell[1]);
       return make("td", { class: "number" }, value, bar(cell), range(`${cell[2].toFixed(2)}\u2013${cell[3].toFixed(2)}`));
     }
-    return make("td", { class: kind === "rank" ? "number rank" : "number" }, cell[1]);
+    if (kind === "rank") return make("td", { class: "number rank" }, cell[1], ...(cell[2] ? [range(cell[2])] : []));
+    return make("td", { class: "number" }, cell[1]);
   };
   const row = (number) => {
     const found = make("tr");
