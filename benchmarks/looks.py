@@ -107,17 +107,17 @@ def same_again(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Ch
 
 def batching(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Check:  # noqa: ARG001
     """Whether each row is answered alone as in the batch, without the padding that it needs there."""
+    advice = "rows must not meet: batch normalisation in evaluation mode, padding hidden by the mask"
     trace = Trace()
-    with torch.no_grad():
-        for row in range(len(inputs)):
-            trace.add_batch_gap(scores, row, victim(alone(inputs, row)))
+    try:
+        with torch.no_grad():
+            for row in range(len(inputs)):
+                trace.add_batch_gap(scores, row, victim(alone(inputs, row)))
+    except Exception as error:
+        return Check("batching", "problem", f"a row alone is not answered: {type(error).__name__}: {error}", advice)
     if trace.batch_gap > BATCH_TOLERANCE:
-        return Check(
-            "batching",
-            "problem",
-            f"a row's scores alone and in a batch differ by {trace.batch_gap:.2g} of their size",
-            "rows must not meet: batch normalisation in evaluation mode, padding hidden by the mask",
-        )
+        found = f"a row's scores alone and in a batch differ by {trace.batch_gap:.2g} of their size"
+        return Check("batching", "problem", found, advice)
     return Check("batching", "ok", f"rows alone and in a batch agree to {max(trace.batch_gap, 1e-8):.0e}")
 
 
