@@ -23,7 +23,8 @@ USERS = ("postgres", "nobody")
 
 
 @functools.cache
-def _programs() -> Path | None:
+def programs() -> Path | None:
+    """Where PostgreSQL's server lies, None where it is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     if found:
         return found[-1].parent
@@ -46,8 +47,8 @@ def _as_user(folder: Path) -> list[str]:
 @functools.cache
 def _cluster() -> str:
     """Starts the cluster once a process, and returns its URL up to the name of the database."""
-    programs = _programs()
-    if programs is None:
+    found = programs()
+    if found is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path must be short
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -57,7 +58,7 @@ def _cluster() -> str:
     data = folder / "data"
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(folder)}
     made = subprocess.run(
-        [*user, str(programs / "initdb"), "-D", str(data), "-U", "board", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        [*user, str(found / "initdb"), "-D", str(data), "-U", "board", "-A", "trust", "--no-sync", "-E", "UTF8"],
         env=environment,
         cwd=folder,
         capture_output=True,
@@ -70,7 +71,7 @@ def _cluster() -> str:
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [*user, str(programs / "postgres"), "-D", str(data), *options],
+            [*user, str(found / "postgres"), "-D", str(data), *options],
             env=environment,
             cwd=folder,
             stdout=log,

@@ -27,7 +27,7 @@ from tasks.protocol import BUDGET_PREFIX, NEAREST, Task, Trial
 
 
 Attack = Callable[[Problem], None]
-IMAGES = 120
+IMAGES = 80
 
 
 def outcomes(task: str, model: str, threat: str, attack: Attack, limit: int, **trial: object) -> torch.Tensor:
