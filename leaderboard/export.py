@@ -103,7 +103,7 @@ def export_rows(board: Board, levels: Mapping[str, str] | None = None, *, cells:
 def csv_text(rows: Sequence[ExportRow]) -> str:
     """The rows as CSV with a heading. A text that a spreadsheet would take for a formula gets an apostrophe before."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\r\n")  # as RFC 4180 says; it also makes the writer quote either letter
     writer.writerow(COLUMNS)
     for row in rows:
         writer.writerow([_csv_cell(value) for value in msgspec.structs.astuple(row)])
