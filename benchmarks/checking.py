@@ -16,8 +16,8 @@ from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.registry import TaskEntry, resolve
-from adversarial.victims import Victim
-from benchmarks.looks import LOOKS, Check, evaluation_mode
+from adversarial.victims import Victim, weight_versions
+from benchmarks.looks import LOOKS, Check, evaluation_mode, weights_unchanged
 from tasks.bring import EXPECTED, Brought, Source, bring
 from tasks.protocol import Task, Trial
 
@@ -61,6 +61,7 @@ def check_model(source: Source, entry: TaskEntry, device: torch.device) -> Repor
 
 def _looks(brought: Brought, task: Task, device: torch.device) -> Iterator[Check]:
     victim = brought.victim
+    weights = weight_versions(victim)
     yield evaluation_mode(victim)
     expected = EXPECTED.get(task.name)
     wanted = f"{task.name} wants {expected.inputs}, answered by {expected.scores}" if expected else ""
@@ -87,6 +88,7 @@ def _looks(brought: Brought, task: Task, device: torch.device) -> Iterator[Check
             found = Check(name, "problem", f"{type(error).__name__}: {error}", wanted)
         if found is not None:
             yield found
+    yield weights_unchanged(weights, weight_versions(victim))
     if bool(scores.finite().all()):
         yield _clean(task, victim, device)
 

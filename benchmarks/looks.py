@@ -172,6 +172,19 @@ def vectors(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Check
     return Check("vectors", "ok", "words and their vectors are answered alike")
 
 
+def weights_unchanged(before: tuple[int, ...], after: tuple[int, ...]) -> Check:
+    """Whether passes left weights and buffers alone, by what weight_versions said before and after them; the audit of
+    an attack asks for the same."""
+    if before != after:
+        return Check(
+            "weights",
+            "problem",
+            "passes of the model changed its weights or buffers",
+            "no counters or running statistics in forward(): every attack on such a model fails its audit",
+        )
+    return Check("weights", "ok", "passes leave weights and buffers alone")
+
+
 def _gap(one: Tensor, other: Tensor) -> float:
     """The largest difference, as a share of the scores' size; infinite where shapes differ or something is NaN."""
     if one.shape != other.shape:

@@ -76,7 +76,7 @@ def test_reference_models_are_sound(task: str) -> None:
     report = checked(f"{task}/undefended", task)
     assert report.ok
     assert {check.level for check in report.checks} == {"ok"}
-    expected = {"loads", "evaluation-mode", "scores", "clean", *LOOKS}
+    expected = {"loads", "evaluation-mode", "scores", "weights", "clean", *LOOKS}
     assert {check.name for check in report.checks} == expected - (set() if task == "sentiment-reviews" else {"vectors"})
     assert len(report.hash) == 64
     assert report.carried
@@ -113,6 +113,14 @@ WRONG = {
     "float64": ("Net.after = lambda self, x: x.double()", "scores", "expected float32"),
     "tuple": ("Own.__call__ = lambda self, inputs: 3\ndef make(): return Own(Net())", "scores", "answers int"),
     "raises": ("Net.after = lambda self, x: x.view(3)", "answers", "RuntimeError"),
+    "counter": (
+        "class Counting(Net):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.register_buffer('passes', torch.zeros(1))\n"
+        "    def after(self, x):\n        self.passes += 1\n        return x\n"
+        "def make(): return Counting()",
+        "weights",
+        "changed its weights or buffers",
+    ),
     "writes": (
         "class Writing(Net):\n    def forward(self, x):\n        return super().forward(x.clamp_(0.1, 0.9))\n"
         "def make(): return Writing()",
