@@ -67,7 +67,7 @@ def attack(
     targets: Tensor | None = None,
     mask: Tensor | None = None,
     scale: Tensor | None = None,
-    fit: tuple[Tensor, Tensor] | None = None,
+    fit: tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor] | None = None,
     surrogates: Sequence[nn.Module | Victim] = (),
     seed: int = 0,
     batch_size: int = 64,
@@ -79,14 +79,16 @@ def attack(
 
     model: a module from inputs to logits [batch, classes], or any Victim; set to evaluation mode, weights frozen.
     inputs: float [examples, ...]; labels: int64 [examples]. targets: wanted classes instead of any wrong one. mask:
-    bool [examples, positions], True where a position is real. scale: of observations. fit: inputs and labels that a
-    fitted attack (universal) learns on. surrogates: the models that transfer makes its examples on. batch_size: rows
-    in one pass. half: search in bfloat16, confirm in float32. params: of the attack. An attack that looks for the
-    nearest success may be given a budget of inf; with a finite one, successes beyond it do not count.
+    bool [examples, positions], True where a position is real. scale: of observations. fit: inputs and labels, and the
+    wanted classes where there are `targets`, that a fitted attack (universal) learns on. surrogates: the models that
+    transfer makes its examples on. batch_size: rows in one pass. half: search in bfloat16, confirm in float32. params:
+    of the attack. An attack that looks for the nearest success may be given a budget of inf; with a finite one,
+    successes beyond it do not count.
     Raises UnknownName, InvalidThreat, DataError, NotApplicable, and AuditFailure if the attack cheats.
     """
     found = Inputs(inputs, mask)
-    task = ArrayTask(found, labels, targets, scale, None if fit is None else (Inputs(fit[0]), fit[1]))
+    learned = None if fit is None else (Inputs(fit[0]), fit[1], fit[2] if len(fit) == 3 else None)
+    task = ArrayTask(found, labels, targets, scale, learned)
     trial, ledger = _trial(attack, threat, params, surrogates, seed, batch_size), Ledger()
     trial = replace(trial, early_stopping=early_stopping, half=half)
     measured = measure_static(task, _victim(model), trial, ledger)

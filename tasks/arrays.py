@@ -34,14 +34,14 @@ class ArrayTask:
 
     inputs: float32, see Inputs; pixels must lie in [0, 1], waveforms on the grid of 16-bit samples. labels: int64
     [examples]. targets: int64 [examples] or None. scale: float [dimensions], for threats on observations only.
-    fit: inputs and labels that attacks of the stage `fit` learn on.
+    fit: inputs, labels and, with targets, their targets too, that attacks of the stage `fit` learn on.
     """
 
     inputs: Inputs
     labels: Tensor
     targets: Tensor | None = None
     scale: Tensor | None = None
-    fit: tuple[Inputs, Tensor] | None = None
+    fit: tuple[Inputs, Tensor, Tensor | None] | None = None
 
     @property
     def metric(self) -> Metric:
@@ -65,8 +65,10 @@ class ArrayTask:
         if split == FIT_SPLIT:
             if self.fit is None:
                 raise DataError("this attack learns on examples of its own: give fit=(inputs, labels)")
-            inputs, labels = self.fit
-            yield from ArrayTask(inputs, labels, scale=self.scale).batches("test", limit, batch_size, device)
+            inputs, labels, wanted = self.fit
+            if (wanted is None) != (self.targets is None):
+                raise DataError("give fit=(inputs, labels, targets) where there are targets, and only there")
+            yield from ArrayTask(inputs, labels, wanted, self.scale).batches("test", limit, batch_size, device)
             return
         count = len(self.labels) if limit is None else min(limit, len(self.labels))
         for start in range(0, count, batch_size):

@@ -136,7 +136,7 @@ def test_a_fitted_attack_sees_the_fit_split_alone_and_never_the_test_rows() -> N
                 problem.gradient(problem.space.null())
         return lambda problem: problem.submit(problem.space.null() + 0.05)
 
-    fitted = replace(task(), fit=(Inputs(torch.rand(7, 1, 2, 2)), torch.zeros(7, dtype=torch.int64)))
+    fitted = replace(task(), fit=(Inputs(torch.rand(7, 1, 2, 2)), torch.zeros(7, dtype=torch.int64), None))
     ledger = Ledger()
     trial = Trial(Threat("pixels", "linf", 0.05), None, fit=fit, batch_size=4)
     found = measure_static(fitted, Linear(), trial, ledger)
