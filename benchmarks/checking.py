@@ -15,10 +15,12 @@ from adversarial.errors import RobustArenaError
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
-from adversarial.registry import TaskEntry, resolve
+from adversarial.registry import TaskEntry
 from adversarial.victims import Victim, weight_versions
 from benchmarks.looks import LOOKS, Check, evaluation_mode, weights_unchanged
-from tasks.bring import EXPECTED, Brought, Source, bring
+from tasks.bring import Brought, Expected, Source, bring, expected_of
+from tasks.own import OwnData
+from tasks.own.making import task_of
 from tasks.protocol import Task, Trial
 
 
@@ -43,27 +45,30 @@ class Report:
         return all(check.level != "problem" for check in self.checks)
 
 
-def check_model(source: Source, entry: TaskEntry, device: torch.device) -> Report:
-    """Brings the model and looks at it; whatever is wrong with it is a check that says so, never an exception."""
+def check_model(source: Source, entry: TaskEntry, device: torch.device, data: OwnData | None = None) -> Report:
+    """Brings the model and looks at it; whatever is wrong with it is a check that says so, never an exception.
+
+    data: a user's own, in place of the task's.
+    """
     start = time.monotonic()
     try:
-        brought = bring(source, entry.name, device)
+        brought = bring(source, entry.name, device, data)
+        task: Task = task_of(entry, data)
     except Exception as error:
         kind = "" if isinstance(error, RobustArenaError) else f"{type(error).__name__}: "
         failed = Check("loads", "problem", f"{kind}{error}")
         return Report(str(source), entry.name, (failed,), time.monotonic() - start)
     checks = [Check("loads", "ok", f"in {time.monotonic() - start:.1f} s")]
-    checks += _looks(brought, resolve(entry.code)(), device)
+    checks += _looks(brought, task, expected_of(entry.name, data), device)
     return Report(
         str(source), entry.name, tuple(checks), time.monotonic() - start, brought.hash, brought.carried, brought.facts
     )
 
 
-def _looks(brought: Brought, task: Task, device: torch.device) -> Iterator[Check]:
+def _looks(brought: Brought, task: Task, expected: Expected | None, device: torch.device) -> Iterator[Check]:
     victim = brought.victim
     weights = weight_versions(victim)
     yield evaluation_mode(victim)
-    expected = EXPECTED.get(task.name)
     wanted = f"{task.name} wants {expected.inputs}, answered by {expected.scores}" if expected else ""
     try:
         inputs, truth = _sample(task, device)
@@ -73,7 +78,7 @@ def _looks(brought: Brought, task: Task, device: torch.device) -> Iterator[Check
     except Exception as error:
         yield Check("answers", "problem", f"{type(error).__name__}: {error}", wanted)
         return
-    if fault := _fault(scores, inputs, task):
+    if fault := _fault(scores, inputs, expected):
         yield Check("scores", "problem", fault, wanted)
         return
     yield Check("scores", "ok", f"{_shape(scores.values)} for {_shape(inputs.values)}")
@@ -90,7 +95,7 @@ def _looks(brought: Brought, task: Task, device: torch.device) -> Iterator[Check
             yield found
     yield weights_unchanged(weights, weight_versions(victim))
     if bool(scores.finite().all()):
-        yield _clean(task, victim, device)
+        yield _clean(task, victim, expected, device)
 
 
 def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
@@ -110,7 +115,7 @@ def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
     return Inputs(torch.from_numpy(episodes.observe()).to(device)), None
 
 
-def _fault(scores: object, inputs: Inputs, task: Task) -> str:
+def _fault(scores: object, inputs: Inputs, expected: Expected | None) -> str:
     """What is wrong with the form of an answer; empty where nothing is."""
     if not isinstance(scores, Scores) or not isinstance(scores.values, Tensor):
         return f"the model answers {type(scores).__name__}, not adversarial.inputs.Scores"
@@ -121,27 +126,25 @@ def _fault(scores: object, inputs: Inputs, task: Task) -> str:
         return f"scores are on {values.device}, inputs on {inputs.values.device}"
     if values.shape[:1] != (len(inputs),):
         return f"{len(inputs)} examples, and scores of shape {_shape(values)}"
-    expected = EXPECTED.get(task.name)
     if expected is None or scores.reader is not None:
         return ""
     if expected.classes is not None:
         return "" if values.shape[1:] == (expected.classes,) else f"scores have the shape {_shape(values)}"
-    from tasks.speech.transcripts import ALPHABET
+    from tasks.speech.transcripts import SYMBOLS
 
-    if values.ndim != 3 or values.shape[2] < len(ALPHABET):
-        return f"scores have the shape {_shape(values)}, expected at least {len(ALPHABET)} symbols a frame"
+    if values.ndim != 3 or values.shape[2] < SYMBOLS:
+        return f"scores have the shape {_shape(values)}, expected at least {SYMBOLS} symbols a frame"
     if scores.mask is None or scores.mask.shape != values.shape[:2] or scores.mask.dtype != torch.bool:
         return "scores need a mask of real frames, bool [batch, frames]"
     return ""
 
 
-def _clean(task: Task, victim: Victim, device: torch.device) -> Check:
+def _clean(task: Task, victim: Victim, expected: Expected | None, device: torch.device) -> Check:
     try:
         measured = task.measure(victim, Trial(threat=None, attack=None, limit=SAMPLE, device=device), Ledger())
     except Exception as error:
         return Check("clean", "problem", f"{type(error).__name__}: {error}", "the task cannot measure the model")
     metric, value = task.metric, measured.metric()
-    expected = EXPECTED.get(task.name)
     chance = 1 / expected.classes if expected and expected.classes and metric.name == "accuracy" else 0.0
     found = f"{metric.name} {value:.3g} on {len(measured.ids)} examples"
     if metric.quality(value) <= math.ceil(chance * SAMPLE) / SAMPLE:

@@ -109,4 +109,4 @@ def cell_options(command: F) -> F:
 
 
 # Commands register themselves on import; each module holds one kind of them.
-from benchmarks import cli_boards, cli_models, cli_runs, cli_server, cli_submit  # noqa: E402, F401
+from benchmarks import cli_boards, cli_data, cli_models, cli_runs, cli_server, cli_submit  # noqa: E402, F401

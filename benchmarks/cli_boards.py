@@ -11,6 +11,7 @@ import click
 
 from adversarial.errors import DataError
 from benchmarks.cli import F, cli, json_option, out_option
+from benchmarks.cli_data import FOLDER
 
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 @out_option
 def site(directory: Path, suite: str | None, out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
-    from benchmarks.originals import originals
+    from benchmarks.originals import originals_of
     from leaderboard.site import Source, write_site
     from leaderboard.store import RunFolder
+    from tasks.own import is_prepared, open_data
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
@@ -74,7 +76,8 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
         name, digest = next(iter(result.artifacts.items()))
         return folder.read_artifact(result.id, digest) if (folder.cells / name).is_file() else None
 
-    source = Source(plan, results, folder.journal(), read, originals, _levels(results))
+    own = [open_data(one) for one in sorted((out / FOLDER).glob("[!.]*")) if is_prepared(one)]
+    source = Source(plan, results, folder.journal(), read, originals_of(own), _levels(results))
     click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
 
 

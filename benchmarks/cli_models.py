@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from benchmarks.cli import cli, json_option, plugin_option
+from benchmarks.cli_data import Chosen, data_options
 
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 @click.argument("model", metavar="MODEL")
 @click.option("--task", required=True, help="Which task the model is for.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@data_options
 @json_option
 @plugin_option
-def check(model: str, task: str, device: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
+def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
     """Try MODEL on eight examples and say what is wrong with it; exit 1 where something is.
 
     MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP, python:FILE:FUNCTION, or TASK/MODEL for one that ships.
@@ -42,7 +45,8 @@ def check(model: str, task: str, device: str, as_json: bool, plugins: tuple[Path
         where = torch.device(device)
     except RuntimeError:
         raise click.UsageError(f"no device is called {device!r}; expected cpu, cuda or cuda:N") from None
-    report = check_model(source, entry, where)
+    with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
+        report = check_model(source, entry, where, data)
     click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else _text(report))
     if not report.ok:
         raise click.exceptions.Exit(1)

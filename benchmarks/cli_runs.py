@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from adversarial.errors import UnknownName
 from benchmarks.cli import cell_options, cli, json_option, out_option, plugin_option
+from benchmarks.cli_data import FOLDER, Chosen, data_options
 
 
 if TYPE_CHECKING:
@@ -49,15 +51,24 @@ def list_entries(kind: str | None, as_json: bool, plugins: tuple[Path, ...]) -> 
 @cli.command()
 @click.argument("suite")
 @cell_options
+@data_options
 @json_option
 @plugin_option
 @out_option
-def plan(suite: str, filters: Filters, settings: Settings, as_json: bool, plugins: tuple[Path, ...], out: Path) -> None:
+def plan(
+    suite: str,
+    filters: Filters,
+    settings: Settings,
+    own: Chosen | None,
+    as_json: bool,
+    plugins: tuple[Path, ...],
+    out: Path,
+) -> None:
     """Show which cells a run of SUITE would measure, and which are there already."""
     from benchmarks.runner import missing
     from leaderboard.store import RunFolder
 
-    _, cells, _ = _chosen(suite, filters, settings, plugins)
+    _, cells, _ = _chosen(suite, filters, _on_data(settings, own, filters, out), plugins)
     left = {cell.id for cell in missing(cells, RunFolder(out))}
     if as_json:
         rows = [{"id": c.id, "label": c.cell.label, "done": c.id not in left, "n/a": c.reason} for c in cells]
@@ -75,6 +86,7 @@ def plan(suite: str, filters: Filters, settings: Settings, as_json: bool, plugin
 @click.option("--executor", default="process", show_default=True, metavar="[serial|process]", help="Who measures.")
 @click.option("--workers", type=click.IntRange(1), help="Processes of the process executor; all cores by default.")
 @click.option("--timeout", type=click.FloatRange(1), help="Seconds a cell may take; the suite's own by default.")
+@data_options
 @json_option
 @plugin_option
 @out_option
@@ -85,6 +97,7 @@ def run(
     executor: str,
     workers: int | None,
     timeout: float | None,
+    own: Chosen | None,
     as_json: bool,
     plugins: tuple[Path, ...],
     out: Path,
@@ -97,7 +110,7 @@ def run(
     from leaderboard.store import RunFolder
     from leaderboard.table import console
 
-    who = executor_named(executor, workers)
+    who, settings = executor_named(executor, workers), _on_data(settings, own, filters, out)
     found, cells, everything = _chosen(suite, filters, settings, plugins)
     cells = with_timeout(cells, timeout)
     folder, written = RunFolder(out), as_plan(found, everything, settings)
@@ -160,6 +173,14 @@ def _chosen(
     everything = plan_cells(found, catalog(plugins), settings, plugins)
     filters.check(cell.cell for cell in everything)
     return found, [cell for cell in everything if filters.admit(cell.cell)], everything
+
+
+def _on_data(settings: Settings, own: Chosen | None, filters: Filters, out: Path) -> Settings:
+    if own is None:
+        return settings
+    if len(filters.tasks) != 1:
+        raise click.UsageError("--data is for one task: name it with --task")
+    return replace(settings, data=own.prepared(filters.tasks[0], out / FOLDER))
 
 
 def _tasks(registry: Registry) -> list[Row]:

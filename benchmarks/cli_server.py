@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmarks.cli import F, cli, json_option
+from benchmarks.cli_data import prepared_option
 
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def store_option(command: F) -> F:
 @click.option("--requests", type=click.IntRange(0), default=600, show_default=True, help="A minute and address.")
 @click.option("--limited-suites", is_flag=True, help="Also keep boards of suites' first examples: for trying out.")
 @click.option("--any-version", is_flag=True, help="Also take bundles of other versions, which cannot be verified here.")
+@prepared_option
 def serve(
     store: Path,
     host: str,
@@ -58,12 +60,13 @@ def serve(
     requests: int,
     limited_suites: bool,
     any_version: bool,
+    data: tuple[Path, ...],
 ) -> None:
     """Serve the boards, and take submissions. Verification needs `robustarena worker` beside it."""
     with explained():
         import uvicorn
 
-        from benchmarks.originals import originals
+        from benchmarks.originals import originals_of
         from benchmarks.submitting import benchmark_version
         from benchmarks.suites import SUITES
         from leaderboard.bundle.reading import Limits
@@ -72,10 +75,15 @@ def serve(
         from leaderboard.database.suites import SuiteFacts, write_suite
         from leaderboard.server.app import create_app
         from leaderboard.server.settings import ServerSettings
+        from tasks.own import open_data
 
         depot, total = Depot(store), most_megabytes * 1_000_000
+        opened = [open_data(folder) for folder in data]
         for suite in SUITES.values():
             write_suite(depot, SuiteFacts(suite.name, dict(suite.ranking_threats), tuple(suite.unrealisable)))
+            for own in opened:
+                threats = {own.task: suite.ranking_threats[own.task]}
+                write_suite(depot, SuiteFacts(f"{suite.name}-{own.suffix}", threats, tuple(suite.unrealisable)))
         settings = ServerSettings(
             folder=store,
             hosts=_hosts(host, names),
@@ -83,7 +91,7 @@ def serve(
             submissions_per_hour=submissions,
             requests_per_minute=requests,
             benchmark=None if any_version else benchmark_version(),
-            originals=originals,
+            originals=originals_of(opened),
             limited_suites=limited_suites,
         )
         open_database(store).close()  # or else says here what is wrong with it
@@ -117,9 +125,17 @@ def serve(
 @click.option("--memory", type=click.FloatRange(0.1), default=8.0, show_default=True, help="GiB of one process.")
 @click.option("--lease", type=click.FloatRange(0.5), default=60.0, show_default=True, help="Seconds until a dead "
               "worker's job is another's.")  # fmt: skip
+@prepared_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def worker(
-    store: Path, once: bool, rerun: int, minutes: float, memory: float, lease: float, command: tuple[str, ...]
+    store: Path,
+    once: bool,
+    rerun: int,
+    minutes: float,
+    memory: float,
+    lease: float,
+    data: tuple[Path, ...],
+    command: tuple[str, ...],
 ) -> None:
     """Verify what was submitted, one bundle at a time; run as many workers as there are machines.
 
@@ -134,9 +150,10 @@ def worker(
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        given = [part for one in data for part in ("--data", str(one.resolve()))]
         settings = WorkerSettings(
             folder=store,
-            command=command or (sys.executable, *VERIFY),
+            command=command or (sys.executable, *VERIFY, *given),
             rerun=rerun,
             seconds=60 * minutes,
             memory_bytes=int(memory * (1 << 30)),

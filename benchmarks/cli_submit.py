@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from benchmarks.cli import cli, json_option, out_option
+from benchmarks.cli_data import FOLDER, Chosen, data_options, prepared_option
 
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Where the bundle goes; by default NAME.rab.")
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
+@data_options
 @out_option
 def submit(
     model: str,
@@ -49,6 +51,7 @@ def submit(
     key: Path | None,
     bundle: Path | None,
     to: str | None,
+    own: Chosen | None,
     out: Path,
 ) -> None:
     """Measure MODEL on a suite and pack the evidence into a signed bundle.
@@ -72,11 +75,13 @@ def submit(
 
     if to is not None and TOKEN_VARIABLE not in os.environ:
         raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
-    registry, found, settings = catalog(), suite_named(suite), Settings(limit=limit)
+    registry, found = catalog(), suite_named(suite)
     registry.task(task)
+    data = None if own is None else own.prepared(task, out / FOLDER)
+    settings = Settings(limit=limit, data=data)
     facts = EntryFacts(name=name, task=task, defense=defense, url=link, licence=licence)
     private = signing_key(key)
-    submission = Submission(facts, model, bring(parse(model), task, torch.device("cpu")))
+    submission = Submission(facts, model, bring(parse(model), task, torch.device("cpu"), data))
     cells = cells_of(submission, found, registry, settings)
     plan, folder = as_plan(found, cells, settings), RunFolder(out)
     who, todo, target = executor_named("process", workers), missing(cells, folder), console(sys.stderr)
@@ -86,6 +91,8 @@ def submit(
     where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     click.echo(f"{where}  {bundle_id}")
+    if data is not None:
+        click.echo(f"measured on {data.folder}: whoever verifies it needs these data", err=True)
     if to is not None:
         from benchmarks.sending import send
 
@@ -102,8 +109,16 @@ def submit(
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("stronger.rab"), show_default=True)
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
+@prepared_option
 def strengthen(
-    entry: Path, attack: str, params: tuple[str, ...], seed: int, key: Path | None, bundle: Path, to: str | None
+    entry: Path,
+    attack: str,
+    params: tuple[str, ...],
+    seed: int,
+    key: Path | None,
+    bundle: Path,
+    to: str | None,
+    data: tuple[Path, ...],
 ) -> None:
     """Attack the model in BUNDLE harder than its suite does, and pack what was found against it.
 
@@ -112,6 +127,7 @@ def strengthen(
     from adversarial.errors import InvalidOption
     from benchmarks.catalog import catalog
     from benchmarks.strengthening import strengthen as strengthened
+    from tasks.own import open_data
 
     given: dict[str, object] = {}
     for text in params:
@@ -120,7 +136,8 @@ def strengthen(
             given[name] = json.loads(given_text)
         except ValueError:
             raise InvalidOption(f"expected --param NAME=VALUE with a JSON value, got {text!r}") from None
-    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, signing_key(key), seed)
+    opened = [open_data(folder) for folder in data]
+    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, signing_key(key), seed, opened)
     assert result.metric is not None
     assert result.examples is not None
     value = sum(result.examples.values) / sum(result.examples.weights)
@@ -135,14 +152,23 @@ def strengthen(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--rerun", type=click.IntRange(0), default=0, show_default=True, help="Cells to measure again.")
 @click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
+@prepared_option
 @json_option
-def verify(bundle: Path, rerun: int, nonce: str, as_json: bool) -> None:
+def verify(bundle: Path, rerun: int, nonce: str, data: tuple[Path, ...], as_json: bool) -> None:
     """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
     from benchmarks.catalog import catalog
     from benchmarks.verifying import verify as verified
     from leaderboard.results import canonical_json
+    from tasks.own import open_data
 
-    verdict = verified(bundle, catalog(), rerun=rerun, nonce=nonce, report=lambda line: click.echo(line, err=True))
+    verdict = verified(
+        bundle,
+        catalog(),
+        rerun=rerun,
+        nonce=nonce,
+        report=lambda line: click.echo(line, err=True),
+        data=[open_data(folder) for folder in data],
+    )
     if as_json:
         click.echo(canonical_json(verdict), nl=False)
     else:

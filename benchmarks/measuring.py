@@ -18,6 +18,7 @@ from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.results import Cost, Diagnostic, Examples, Metric, Result, Status
+from tasks.own import open_data
 
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
     cell = planned.cell
     torch.set_num_threads(cell.threads)
     _load_plugins(planned.plugins)
-    task, victim = _loaded(planned.task_code, planned.model_folder, planned.source, cell.device)
+    task, victim = _loaded(planned.task_code, planned.data, planned.model_folder, planned.source, cell.device)
     clean = cell.attack == NONE and cell.threat == NONE
     function = partial(resolve(planned.attack_code), **cell.params)
     fitted = planned.stage == "fit"
@@ -137,16 +138,28 @@ def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger
     ), evidence
 
 
+def task_of_cell(planned: PlannedCell) -> Task:
+    """The task that a cell is of, on the data that it is measured on."""
+    return _task(planned.task_code, planned.data)
+
+
+@lru_cache(maxsize=2)
+def _task(task_code: str, data: str) -> Task:
+    task: Task = resolve(task_code)(*([open_data(Path(data))] if data else []))
+    return task
+
+
 @lru_cache(maxsize=1)
-def _loaded(task_code: str, model_folder: str, source: str, device: str) -> tuple[Task, Victim]:
+def _loaded(task_code: str, data: str, model_folder: str, source: str, device: str) -> tuple[Task, Victim]:
     """The last model used: a worker gets a model's cells one after the other."""
     import torch
 
-    task: Task = resolve(task_code)()
+    task = _task(task_code, data)
     if source:
         from tasks.bring import bring, parse
 
-        return task, bring(parse(source), task.name, torch.device(device)).victim
+        own = open_data(Path(data)) if data else None
+        return task, bring(parse(source), task.name, torch.device(device), own).victim
     return task, task.load_victim(Path(model_folder), torch.device(device))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from leaderboard.pages.evidence import Disturbed, Original
+from leaderboard.pages.evidence import Disturbed, Original, Originals
 from leaderboard.results import Cell
+from tasks.own import OwnData
 
 
 def originals(cell: Cell, disturbed: Mapping[str, Disturbed]) -> Mapping[str, Original]:
@@ -19,6 +20,38 @@ def originals(cell: Cell, disturbed: Mapping[str, Disturbed]) -> Mapping[str, Or
     """
     find = _FINDERS.get(cell.task)
     return find(cell, disturbed) if find is not None else {}
+
+
+def originals_of(data: Sequence[OwnData]) -> Originals:
+    """As `originals`, for cells on users' own data as well."""
+    known = {one.data_hash(split): (one, split) for one in data for split in one.manifest.splits}
+
+    def found(cell: Cell, disturbed: Mapping[str, Disturbed]) -> Mapping[str, Original]:
+        if cell.data_hash not in known:
+            return originals(cell, disturbed)
+        own = _own(*known[cell.data_hash])
+        return {name: own[name] for name in disturbed if name in own}
+
+    return found
+
+
+@lru_cache(maxsize=4)
+def _own(data: OwnData, split: str) -> Mapping[str, Original]:
+    from tasks.own import images, reviews, utterances
+    from tasks.sentiment.tokens import tokenise
+
+    manifest = data.manifest
+    if manifest.shape:
+        own = images.load(data, split)
+        rows = zip(own.ids, own.images, own.labels.tolist(), strict=True)
+        return {name: Original(image, truth=manifest.classes[label]) for name, image, label in rows}
+    if manifest.rate_hz:
+        said = utterances.load(data, split)
+        spoken = zip(said.ids, said.samples, said.transcripts, strict=True)
+        return {name: Original(samples, truth=text, rate_hz=manifest.rate_hz) for name, samples, text in spoken}
+    read = reviews.load(data, split)
+    texts = zip(read.ids, read.texts, read.labels, strict=True)
+    return {name: Original(text=" ".join(tokenise(text)), truth=manifest.classes[label]) for name, text, label in texts}
 
 
 def _images(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:

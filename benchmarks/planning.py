@@ -9,15 +9,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from adversarial.errors import UnknownName
+from adversarial.errors import InvalidOption, UnknownName
 from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.results import Cell, Plan, Scalar
 from tasks import FIT_SPLIT
 from tasks.cards import model_hash, read_card
+from tasks.own import OwnData
 
 
 NUMBERS_VERSION: Final = "1"  # raised whenever a change of the project's own code changes numbers
@@ -25,18 +26,21 @@ NUMBERS_VERSION: Final = "1"  # raised whenever a change of the project's own co
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a run adds to a suite. threads: of torch, in each worker. limit: first examples only, for trying out."""
+    """What a run adds to a suite. threads: of torch, in each worker. limit: first examples only, for trying out. data:
+    a user's own, in place of those of its task; the other tasks then have no cells."""
 
     seed: int = 0
     limit: int | None = None
     device: str = "cpu"
     threads: int = 1
     dtype: str = "float32"
+    data: OwnData | None = None
 
     @property
     def suffix(self) -> str:
         """What the plan's name says of settings that are not the suite's own; such a board stands apart."""
-        parts = [] if self.limit is None else [f"limit{self.limit}"]
+        parts = [] if self.data is None else [self.data.suffix]
+        parts += [] if self.limit is None else [f"limit{self.limit}"]
         parts += [] if self.seed == 0 else [f"seed{self.seed}"]
         parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
         parts += [] if self.threads == 1 else [f"threads{self.threads}"]
@@ -65,7 +69,8 @@ class ModelRef:
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
     """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. model_folder, source:
-    as in ModelRef. The rest is as in an attack's entry and in a trial's specification."""
+    as in ModelRef. data: the folder of a user's own data, from which task_code then makes the task; empty where it has
+    its own. The rest is as in an attack's entry and in a trial's specification."""
 
     cell: Cell
     task_code: str
@@ -81,6 +86,7 @@ class PlannedCell:
     queue: int = 1
     surrogate_folders: tuple[str, ...] = ()
     source: str = ""
+    data: str = ""
 
     @property
     def group(self) -> tuple[str, str]:
@@ -142,11 +148,19 @@ def plan_cells(
     """All cells of a suite, cheapest first within each model.
 
     models: by task, what is measured; each task's reference models where None. A task without models has no cells.
-    Raises UnknownName and ModelError where a task, an attack or a model's files are missing.
+    Raises UnknownName and ModelError where a task, an attack or a model's files are missing, InvalidOption where the
+    reference models do not read the settings' data.
     """
     planned = []
+    if models is None and settings.data is not None and not settings.data.manifest.reference_models:
+        raise InvalidOption(
+            f"the reference models of {settings.data.task} do not read these data; bring a model that does: "
+            "robustarena submit MODEL --data DATA"
+        )
     for trial in suite.trials:
         task = registry.task(trial.task)
+        if settings.data is not None and settings.data.task != task.name:
+            continue
         chosen = (
             [ModelRef.reference(task, name) for name in task.models] if models is None else models.get(task.name, ())
         )
@@ -176,16 +190,21 @@ def _planned(
     settings: Settings,
     plugin_files: Sequence[Path],
 ) -> PlannedCell:
-    attack = registry.attack(trial.attack)
-    facts = importlib.import_module(task.facts)
+    attack, data = registry.attack(trial.attack), settings.data
+    facts: Any = importlib.import_module(task.facts) if data is None else data
     reason = None
     if trial.threat != NONE:
         reason = attack.reason_against(Threat.parse(trial.threat).surface)
     surrogates = {}
     if attack.access == "surrogate" and reason is None:
         # A model is never its own surrogate: that would be a white-box attack by another name.
-        surrogates = {other: Path(task.folder) / other for other in task.models if model.source or other != model.name}
-        reason = None if surrogates else "transfer needs another reference model of the task"
+        others = task.models if data is None or data.manifest.reference_models else ()
+        surrogates = {other: Path(task.folder) / other for other in others if model.source or other != model.name}
+        reason = (
+            None
+            if surrogates
+            else "transfer needs another reference model of the task" + ("" if data is None else " that reads the data")
+        )
     cell = Cell(
         task=task.name,
         data_hash=facts.data_hash("test"),
@@ -209,7 +228,7 @@ def _planned(
     )
     return PlannedCell(
         cell=cell,
-        task_code=task.code,
+        task_code=task.code if data is None else task.own_data,
         attack_code=attack.code,
         model_folder=model.folder,
         timeout_seconds=suite.timeout_seconds,
@@ -222,6 +241,7 @@ def _planned(
         queue=trial.queue,
         surrogate_folders=tuple(str(other) for other in surrogates.values()),
         source=model.source,
+        data="" if data is None else str(data.folder),
     )
 
 

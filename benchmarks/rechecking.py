@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from adversarial.errors import NotApplicable
-from adversarial.registry import Registry, resolve
-from benchmarks.measuring import measure
+from benchmarks.measuring import measure, task_of_cell
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.bundle.errors import BundleError
@@ -36,7 +35,7 @@ class CellCheck(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought, registry: Registry) -> CellCheck:
+def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought) -> CellCheck:
     """Asks the model about a cell's stored examples, one forward each; a clean pass is simply made again.
 
     Raises BundleError where they are over budget, or do not do what the record says.
@@ -47,7 +46,7 @@ def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brou
     if result.status != "ok":
         return CellCheck(result.id, label, "claimed", f"{result.status}: {result.reason}")
     assert result.examples is not None
-    task: Task = resolve(registry.task(planned.cell.task).code)()
+    task = task_of_cell(planned)
     if planned.cell.attack == NONE:
         found = _clean(task, brought, planned)
     elif not result.artifacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from leaderboard.results import Result, without_access
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from tasks.own import OwnData
+
 
 def strengthen(
     entry: Path,
@@ -36,6 +38,7 @@ def strengthen(
     params: Mapping[str, Any],
     key: Ed25519PrivateKey,
     seed: int = 0,
+    data: Sequence[OwnData] = (),
 ) -> tuple[str, Result]:
     """Runs the attack under the threat that ranks the entry's task, and writes a bundle against the entry.
 
@@ -48,7 +51,7 @@ def strengthen(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        planned = _planned(bundle, registry, attack, params, seed, source_text(bundle, folder / "model"))
+        planned = _planned(bundle, registry, attack, params, seed, source_text(bundle, folder / "model"), data)
         found = measure(planned)
         if found.result.status != "ok":
             raise BundleError(f"{planned.cell.label} is {found.result.status}: {found.result.reason}")
@@ -78,7 +81,13 @@ def strengthen(
 
 
 def _planned(
-    bundle: Bundle, registry: Registry, attack: str, params: Mapping[str, Any], seed: int, source: str
+    bundle: Bundle,
+    registry: Registry,
+    attack: str,
+    params: Mapping[str, Any],
+    seed: int,
+    source: str,
+    data: Sequence[OwnData],
 ) -> PlannedCell:
     manifest = bundle.manifest
     suite = suite_named(manifest.suite.partition("-")[0])
@@ -104,7 +113,7 @@ def _planned(
         ranking_threats=suite.ranking_threats,
         timeout_seconds=24 * 3600.0,
     )
-    settings: Settings = settings_of(manifest.suite)
+    settings: Settings = settings_of(manifest.suite, data)
     model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source=source)
     (planned,) = plan_cells(own, registry, settings, models={manifest.entry.task: (model,)})
     return planned

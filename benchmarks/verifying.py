@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -30,7 +31,10 @@ from leaderboard.results import Metric, without_access
 
 if TYPE_CHECKING:
     from tasks.bring import Brought
+    from tasks.own import OwnData
 
+
+_SETTINGS: Final = re.compile(r"[^-]+(-(?P<data>data[0-9a-f]{12}))?(-limit(?P<limit>[1-9][0-9]{0,6}))?")
 
 Level = Literal["refused", "claimed", "re-scored", "re-run"]
 Report = Callable[[str], None]
@@ -50,17 +54,24 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def verify(
-    path: Path, registry: Registry, *, rerun: int = 0, nonce: str = "", report: Report = lambda _: None
+    path: Path,
+    registry: Registry,
+    *,
+    rerun: int = 0,
+    nonce: str = "",
+    report: Report = lambda _: None,
+    data: Sequence[OwnData] = (),
 ) -> Verdict:
-    """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them."""
+    """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them. data:
+    what bundles on own data may be of."""
     try:
         bundle = open_here(path, registry)
     except BundleError as error:
         return Verdict("", "refused", (str(error),))
     try:
         if bundle.manifest.kind == "stronger-attack":
-            return _stronger(bundle, registry)
-        return _verified(bundle, registry, rerun, nonce, report)
+            return _stronger(bundle, registry, data)
+        return _verified(bundle, registry, data, rerun, nonce, report)
     except (BundleError, RobustArenaError) as error:
         return Verdict(bundle.id, "refused", (str(error),))
 
@@ -76,8 +87,11 @@ def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int) -> tuple
     return tuple(sorted(order[:count]))
 
 
-def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report: Report) -> Verdict:
-    planned = {cell.id: cell for cell in _expected(bundle, registry)}
+def _verified(
+    bundle: Bundle, registry: Registry, data: Sequence[OwnData], rerun: int, nonce: str, report: Report
+) -> Verdict:
+    settings = settings_of(bundle.manifest.suite, data)
+    planned = {cell.id: cell for cell in _expected(bundle, registry, settings)}
     if planned.keys() != bundle.manifest.plan.keys():
         missing, foreign = planned.keys() - bundle.manifest.plan.keys(), bundle.manifest.plan.keys() - planned.keys()
         raise BundleError(
@@ -90,13 +104,13 @@ def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model")
+        brought = _brought(bundle, folder / "model", settings.data)
         text = source_text(bundle, folder / "model")
         planned = {cell_id: replace(cell, source=text) for cell_id, cell in planned.items()}
         checks = {}
         for place, cell_id in enumerate(sorted(bundle.records), 1):
             report(f"re-scoring {place} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
-            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought, registry)
+            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought)
         candidates = [cell_id for cell_id, result in bundle.records.items() if result.status == "ok"]
         again = drawn(bundle.id, nonce, candidates, rerun)
         for place, cell_id in enumerate(again, 1):
@@ -107,10 +121,12 @@ def _verified(bundle: Bundle, registry: Registry, rerun: int, nonce: str, report
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
 
 
-def _stronger(bundle: Bundle, registry: Registry) -> Verdict:
+def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData]) -> Verdict:
     """Better examples against an entry say all by themselves: how they were found is of no account."""
     manifest = bundle.manifest
-    like = _expected(bundle, registry)[0].cell
+    settings = settings_of(manifest.suite, data)
+    first = _expected(bundle, registry, settings)[0]
+    like = first.cell
     suite = suite_named(manifest.suite.partition("-")[0])
     threat = without_access(suite.ranking_threats[manifest.entry.task])
     if not bundle.model_files:
@@ -118,35 +134,38 @@ def _stronger(bundle: Bundle, registry: Registry) -> Verdict:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model")
+        brought = _brought(bundle, folder / "model", settings.data)
         checks = []
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
             same = (cell.data_hash, cell.split, cell.limit) == (like.data_hash, like.split, like.limit)
             if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
                 raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
-            task = registry.task(cell.task)
-            planned = PlannedCell(cell, task.code, "", "", 0.0, id=cell_id)
-            checks.append(rescored(result, planned, bundle, brought, registry))
+            planned = PlannedCell(cell, first.task_code, "", "", 0.0, id=cell_id, data=first.data)
+            checks.append(rescored(result, planned, bundle, brought))
     return Verdict(bundle.id, "re-scored", (), tuple(checks))
 
 
-def _expected(bundle: Bundle, registry: Registry) -> tuple[PlannedCell, ...]:
+def _expected(bundle: Bundle, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:
     """The suite's cells for the bundle's model, planned here: only these count."""
     manifest = bundle.manifest
-    suite, settings = suite_named(manifest.suite.partition("-")[0]), settings_of(manifest.suite)
+    suite = suite_named(manifest.suite.partition("-")[0])
     model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source="bundle")
     return plan_cells(suite, registry, settings, models={manifest.entry.task: (model,)})
 
 
-def settings_of(suite: str) -> Settings:
-    """The settings that a board's name tells: a suite as it is, or its first examples. Raises BundleError."""
-    suffix = suite.partition("-")[2]
-    if not suffix:
-        return Settings()
-    if not (suffix.startswith("limit") and suffix.removeprefix("limit").isdecimal()):
-        raise BundleError(f"suite {suite}: only a suite as it is, or its first examples, can be verified")
-    return Settings(limit=int(suffix.removeprefix("limit")))
+def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
+    """The settings that a board's name tells: a suite as it is, its first examples, or one on own data.
+
+    data: what is at hand. Raises BundleError for other settings, and for data that are not at hand.
+    """
+    found = _SETTINGS.fullmatch(suite)
+    if found is None:
+        raise BundleError(f"suite {suite}: only a suite as it is, its first examples or own data can be verified")
+    own = next((one for one in data if one.suffix == found["data"]), None)
+    if found["data"] and own is None:
+        raise BundleError(f"suite {suite}: measured on own data, {found['data']}; give them with --data")
+    return Settings(limit=int(found["limit"]) if found["limit"] else None, data=own)
 
 
 def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
@@ -159,12 +178,12 @@ def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
             raise BundleError(f"{label}: n/a for another reason than the suite's: {result.reason}")
 
 
-def _brought(bundle: Bundle, folder: Path) -> Brought:
+def _brought(bundle: Bundle, folder: Path, data: OwnData | None) -> Brought:
     import torch
 
     from tasks.bring import bring, parse
 
-    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"))
+    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"), data)
     if found.hash != bundle.manifest.model_hash:
         raise BundleError(
             f"the model in the bundle hashes to {found.hash[:12]}, its manifest says {bundle.manifest.model_hash[:12]}"

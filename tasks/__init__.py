@@ -23,6 +23,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
         models=_MODELS,
         folder=str(_HERE / "image" / "models"),
         libraries=("torch", "numpy", "scikit-learn"),
+        own_data="tasks.image.task:on_data",
     ),
     TaskEntry(
         name="speech-digits",
@@ -33,6 +34,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
         models=_MODELS,
         folder=str(_HERE / "speech" / "models"),
         libraries=("torch", "torchaudio", "numpy", "rapidfuzz"),
+        own_data="tasks.speech.task:on_data",
     ),
     TaskEntry(
         name="sentiment-reviews",
@@ -43,6 +45,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
         models=_MODELS,
         folder=str(_HERE / "sentiment" / "models"),
         libraries=("torch", "numpy"),
+        own_data="tasks.sentiment.task:on_data",
     ),
     TaskEntry(
         name="control-cartpole",

@@ -38,7 +38,7 @@ def spelled(*texts: str) -> Scores:
 
 def slow_decode(path: Tensor) -> str:
     letters = [ALPHABET[symbol] for symbol, _ in groupby(path.tolist())]
-    return " ".join("".join(letter for letter in letters if letter != "\0").split())
+    return " ".join("".join(letter for letter in letters if letter not in "\0'").split())
 
 
 def test_decoding_agrees_with_the_slow_reference() -> None:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     import torch
 
     from adversarial.victims import Victim
+    from tasks.own import OwnData
 
+
+_SYMBOLS: Final = (
+    "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, bool "
+    "[batch, frames]"
+)
 
 # What a source may start with, and the module that brings it, by task; `*` stands for every task.
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -47,8 +53,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
     "image-digits": Expected("pixels, float32 [batch, 1, 8, 8] in [0, 1]", "logits [batch, 10]", 10),
     "speech-digits": Expected(
         "samples at 8 kHz, float32 [batch, samples] in [-1, 1), and their mask, bool [batch, samples]",
-        "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, "
-        "bool [batch, frames]",
+        _SYMBOLS,
     ),
     "sentiment-reviews": Expected(
         "word ids, int64 [batch, words] (tasks.sentiment.words.bundled() knows the words), or word vectors, and their "
@@ -60,6 +65,18 @@ EXPECTED: Final[Mapping[str, Expected]] = {
         "observations in the environment's units, float32 [batch, 4]", "logits of the actions, [batch, 2]", 2
     ),
 }
+
+
+def expected_of(task: str, data: OwnData | None = None) -> Expected | None:
+    """What a task wants, on a user's own data where they are given; None for a task that is not known."""
+    found = EXPECTED.get(task)
+    if found is None or data is None or task == "sentiment-reviews":
+        return found
+    if task == "image-digits":
+        shape, classes = data.manifest.shape, len(data.manifest.classes)
+        sides = ", ".join(map(str, shape))
+        return Expected(f"pixels, float32 [batch, {sides}] in [0, 1]", f"logits [batch, {classes}]", classes)
+    return Expected(found.inputs.replace("8 kHz", f"{data.manifest.rate_hz} Hz"), found.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +135,8 @@ def parse(text: str) -> Source:
     return Source(kind, rest)
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
-    """The model as a victim of the task, in evaluation mode and frozen.
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+    """The model as a victim of the task, in evaluation mode and frozen. data: what takes the place of the task's own.
 
     Raises ModelError with what to do, where the kind does not fit the task and for everything that is wrong with the
     model's files.
@@ -131,7 +148,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
         raise ModelError(f"{source.kind}: models do not fit {task}; it takes {fitting}")
     if name == "tasks.bring.hf_ctc" and _is_whisper(source):
         name = "tasks.bring.hf_whisper"
-    brought: Brought = importlib.import_module(name).bring(source, task, device)
+    brought: Brought = importlib.import_module(name).bring(source, task, device, data)
     return brought
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from adversarial.errors import ModelError
 from tasks.bring.folders import PROCESSOR, read_json
 
 
-SIDE: Final = 8  # pixels of the task's pictures
+SHAPE: Final = (1, 8, 8)  # of the task's own pictures: channels, height, width
 LARGEST: Final = 1024  # pixels a side that a picture may be enlarged to
 MODES: Final = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 _OVERSHOOTING: Final = ("lanczos", "bicubic")
@@ -40,7 +40,7 @@ class FrontEnd:
     std: Tensor
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """From [batch, 1, height, width] in [0, 1] to [batch, channels, height, width] as the model reads it."""
+        """From [batch, 1 or channels, height, width] in [0, 1] to [batch, channels, height, width] for the model."""
         images = pixels
         if self.size is not None:
             images = _resized(images, self.size, self.mode)
@@ -63,19 +63,21 @@ class FrontEnd:
         return replace(self, mean=self.mean.to(device), std=self.std.to(device))
 
 
-def front_end(folder: Path, config: Any) -> FrontEnd:
+def front_end(folder: Path, config: Any, shape: Sequence[int] = SHAPE) -> FrontEnd:
     """The steps that preprocessor_config.json names; without it, the config's image_size and no normalisation.
 
-    Raises ModelError for settings that are malformed or beyond what a digit can be enlarged to.
+    shape: of the pictures. Raises ModelError for settings that are malformed or beyond what one can be enlarged to.
     """
     channels = getattr(config, "num_channels", 3)
     if channels not in (1, 3):
         raise ModelError(f"{folder}: the model reads {channels!r} channels; a grey picture can be read as 1 or 3")
+    if channels < shape[0]:
+        raise ModelError(f"{folder}: the model reads grey pictures, and these have {shape[0]} channels")
     plain = read_json(folder, PROCESSOR, optional=True)
     if not plain:
         size = getattr(config, "image_size", None)
         plain = {"do_resize": size is not None, "size": size, "do_normalize": False}
-    size, crop = _sizes(plain, folder)
+    size, crop = _sizes(plain, folder, shape[1:])
     mode = plain.get("resample", 2)
     if size is not None and mode not in MODES:
         raise ModelError(f"{folder / PROCESSOR}: resample {mode!r} is none of {sorted(MODES)}")
@@ -93,24 +95,28 @@ def front_end(folder: Path, config: Any) -> FrontEnd:
     return FrontEnd(size, crop, MODES.get(mode, "bilinear"), round(scale, 12), offset, mean, std)
 
 
-def check_front_end(front: FrontEnd, folder: Path) -> bool:
+def check_front_end(front: FrontEnd, folder: Path, shape: Sequence[int] = SHAPE) -> bool:
     """Compares with the model's own image processor on one picture; False where that one cannot be made here.
 
     Raises ModelError where the two differ: then the model would be measured on pictures that it was not made for.
     """
     if not (folder / PROCESSOR).is_file() or len(front.mean) != 3:
         return False
-    levels = (np.arange(SIDE * SIDE, dtype=np.int64).reshape(SIDE, SIDE) * 37 % 256).astype(np.uint8)
+    channels, height, width = shape
+    # Larger pictures are smoother: what is asked is where pixels go, not how sharp edges are rounded.
+    steps = np.arange(height)[:, None, None] * 8 + np.arange(width)[None, :, None] + np.arange(channels)
+    waves = steps * 37 % 256 if height * width <= 1_024 else 127.5 + 127.5 * np.sin(steps / 40)
+    levels = waves.astype(np.uint8)
     try:
         from transformers import AutoImageProcessor
 
         factory: Any = AutoImageProcessor
         processor = factory.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_fast=False)
-        wanted = processor(np.stack([levels] * 3, -1), return_tensors="pt", input_data_format="channels_last")
+        wanted = processor(np.repeat(levels, 3 // channels, -1), return_tensors="pt", input_data_format="channels_last")
         theirs: Tensor = wanted["pixel_values"]
     except Exception:  # what of it is installed, and what it makes of its settings, is its own affair
         return False
-    ours = front(torch.from_numpy(levels.astype(np.float32) / 255)[None, None])
+    ours = front(torch.from_numpy(levels.transpose(2, 0, 1).astype(np.float32) / 255)[None])
     if ours.shape != theirs.shape:
         raise ModelError(
             f"{folder}: its image processor makes {list(theirs.shape)} of a picture, and {PROCESSOR} is read here as "
@@ -125,10 +131,12 @@ def check_front_end(front: FrontEnd, folder: Path) -> bool:
     return True
 
 
-def _sizes(plain: Mapping[str, Any], folder: Path) -> tuple[Size | None, Size | None]:
+def _sizes(plain: Mapping[str, Any], folder: Path, sides: Sequence[int]) -> tuple[Size | None, Size | None]:
     kind = str(plain.get("image_processor_type", ""))
-    size = _size(plain["size"], folder) if plain.get("do_resize", "size" in plain) and plain.get("size") else None
-    crop = _size(plain["crop_size"], folder) if plain.get("do_center_crop") and plain.get("crop_size") else None
+    size = (
+        _size(plain["size"], folder, sides) if plain.get("do_resize", "size" in plain) and plain.get("size") else None
+    )
+    crop = _size(plain["crop_size"], folder, (1, 1)) if plain.get("do_center_crop") and plain.get("crop_size") else None
     if size is not None and kind.startswith("Levit"):
         return (int(256 / 224 * size[0]), int(256 / 224 * size[1])), crop
     if size is None or plain.get("crop_pct") is None or max(size) >= 384:
@@ -140,11 +148,14 @@ def _sizes(plain: Mapping[str, Any], folder: Path) -> tuple[Size | None, Size | 
     return (int(size[0] / share), int(size[1] / share)), crop or size
 
 
-def _size(size: Any, folder: Path) -> Size:
-    """Height and width of `224`, `{"height": 224, "width": 224}` or `{"shortest_edge": 224}`: digits are square."""
+def _size(size: Any, folder: Path, sides: Sequence[int]) -> Size:
+    """Height and width of `224`, `{"height": 224, "width": 224}` or `{"shortest_edge": 224}`; of the last for a picture
+    of these sides."""
     if isinstance(size, dict):
         edge = size.get("shortest_edge")
-        parts = [size.get("height", edge), size.get("width", edge)]
+        short = min(sides)
+        edges = [int(edge * side / short) for side in sides] if type(edge) is int else [edge, edge]
+        parts = [size.get("height", edges[0]), size.get("width", edges[1])]
     else:
         parts = list(size) if isinstance(size, (list, tuple)) else [size, size]
     sides = [part for part in parts if type(part) is int and 1 <= part <= LARGEST]

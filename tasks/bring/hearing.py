@@ -20,12 +20,12 @@ from tasks.speech.corpus import SAMPLE_RATE
 MOST_PHASES: Final = 1_000  # of the resampling filter: rates that share no large factor need a filter for each phase
 
 
-def check_rate(rate_hz: object) -> int:
-    """A sampling rate that the task's audio can be brought to; raises ModelError."""
+def check_rate(rate_hz: object, from_hz: int = SAMPLE_RATE) -> int:
+    """A sampling rate that audio of another one can be brought to; raises ModelError."""
     if type(rate_hz) is not int or not 4_000 <= rate_hz <= 96_000:
         raise ModelError(f"sampling_rate must be a whole number of Hz from 4000 to 96000, got {rate_hz!r}")
-    if rate_hz // math.gcd(rate_hz, SAMPLE_RATE) > MOST_PHASES:
-        raise ModelError(f"sampling_rate {rate_hz} has too little in common with {SAMPLE_RATE} Hz to resample to it")
+    if rate_hz // math.gcd(rate_hz, from_hz) > MOST_PHASES:
+        raise ModelError(f"sampling_rate {rate_hz} has too little in common with {from_hz} Hz to resample to it")
     return rate_hz
 
 
@@ -35,18 +35,18 @@ def check_task(task: str) -> None:
         raise ModelError(f"a speech model cannot be measured on {task}; it takes the task speech-digits")
 
 
-def resampled(inputs: Inputs, rate_hz: int) -> tuple[Tensor, Tensor]:
+def resampled(inputs: Inputs, rate_hz: int, from_hz: int = SAMPLE_RATE) -> tuple[Tensor, Tensor]:
     """Samples at another rate, float32 [batch, longer], and which are real, bool; silence where none are.
 
-    inputs: samples at SAMPLE_RATE in [-1, 1). The filter is torchaudio's windowed sinc; before and after an
+    inputs: samples at from_hz in [-1, 1). The filter is torchaudio's windowed sinc; before and after an
     utterance it sees silence.
     """
     values = inputs.values
     mask = torch.ones_like(values, dtype=torch.bool) if inputs.mask is None else inputs.mask
-    if rate_hz == SAMPLE_RATE:
+    if rate_hz == from_hz:
         return values * mask, mask
-    longer: Tensor = torchaudio_functional().resample(values * mask, SAMPLE_RATE, rate_hz)
-    lengths = (mask.sum(1) * rate_hz + SAMPLE_RATE - 1) // SAMPLE_RATE
+    longer: Tensor = torchaudio_functional().resample(values * mask, from_hz, rate_hz)
+    lengths = (mask.sum(1) * rate_hz + from_hz - 1) // from_hz
     real = torch.arange(longer.shape[1], device=longer.device) < lengths[:, None]
     return longer * real, real
 

@@ -21,7 +21,10 @@ from adversarial.victims import freeze
 from tasks.bring import Brought, Source
 from tasks.bring.hearing import check_rate, check_task, resampled, standardised
 from tasks.bring.hf_speech import brought, extractor_of, fetched, loaded, read_json
-from tasks.speech.transcripts import ALPHABET, BLANK, SPACE
+from tasks.own import OwnData
+from tasks.own.utterances import letters_of
+from tasks.speech.corpus import SAMPLE_RATE
+from tasks.speech.transcripts import ALPHABET, BLANK, SPACE, SYMBOLS
 
 
 # Where a mask hides padding completely: convolutions see zeros beyond the end, and no norm runs over time.
@@ -29,13 +32,15 @@ MASKED_TYPES: Final = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-s
 PUNCTUATION: Final = frozenset('.,!?;:"-')  # read as the gap between words that it stands in
 _PROBE: Final = (1_700, 4_000)  # samples of the two utterances that look at whether a mask hides padding
 TOLERANCE: Final = 1e-4
+NEVER: Final = -1e4  # the logit of a letter that the model lacks: no probability, and no infinity either
 
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
     """Which of the model's symbols make up each symbol of the task's alphabet, and which lie beyond it.
 
-    known: for each symbol of ALPHABET the model's, of which there are several where case or punctuation is folded.
+    known: for each symbol of ALPHABET the model's, of which there are several where case or punctuation is folded, and
+    none where the model never writes a letter that no transcript has.
     others: the rest; each keeps its own column after the alphabet's, so that a frame's best symbol stays the same and
     a transcript with a letter that the alphabet lacks is wrong.
     """
@@ -45,14 +50,21 @@ class Symbols:
 
     def fold(self, logits: Tensor) -> Tensor:
         """From [batch, frames, model symbols] to [batch, frames, alphabet and others]; exp adds up where it folds."""
-        columns = [logits[..., own[0]] if len(own) == 1 else logits[..., list(own)].logsumexp(-1) for own in self.known]
+        never = torch.full_like(logits[..., 0], NEVER)
+        columns = [
+            (logits[..., own[0]] if len(own) == 1 else logits[..., list(own)].logsumexp(-1)) if own else never
+            for own in self.known
+        ]
         return torch.cat([torch.stack(columns, -1), logits[..., list(self.others)]], -1)
 
 
-def symbols_of(vocabulary: Mapping[str, int], blank: int, delimiter: str, count: int) -> Symbols:
+def symbols_of(
+    vocabulary: Mapping[str, int], blank: int, delimiter: str, count: int, needed: str = ALPHABET[2:SYMBOLS]
+) -> Symbols:
     """Finds the alphabet in a model's vocabulary, upper and lower case alike.
 
-    blank: the id of CTC's blank. delimiter: the token between words. count: the model's symbols. Raises ModelError
+    blank: the id of CTC's blank. delimiter: the token between words. count: the model's symbols. needed: letters of the
+    transcripts. Raises ModelError
     where the model cannot write a letter of the task, and for tokens of several letters.
     """
     known: list[list[int]] = [[] for _ in ALPHABET]
@@ -72,7 +84,7 @@ def symbols_of(vocabulary: Mapping[str, int], blank: int, delimiter: str, count:
             continue
         known[symbol].append(place)
         others.discard(place)
-    missing = [repr(letter) for letter, found in zip(ALPHABET[1:], known[1:], strict=True) if not found]
+    missing = [repr(letter) for letter in (" ", *needed) if not known[ALPHABET.index(letter)]]
     if not known[BLANK] or missing:
         absent = ["the blank"] * (not known[BLANK]) + missing
         raise ModelError(f"the model's vocabulary lacks {', '.join(absent)}, so it cannot write the task's words")
@@ -89,16 +101,23 @@ class CTCVictim:
     differentiable = True
 
     def __init__(
-        self, module: nn.Module, symbols: Symbols, rate_hz: int, *, standardise: bool, padded: bool = False
+        self,
+        module: nn.Module,
+        symbols: Symbols,
+        rate_hz: int,
+        *,
+        standardise: bool,
+        padded: bool = False,
+        from_hz: int = SAMPLE_RATE,
     ) -> None:
         self.module = freeze(module)
         self.padded = padded
-        self._symbols, self._rate_hz, self._standardise = symbols, rate_hz, standardise
+        self._symbols, self._rate_hz, self._from_hz, self._standardise = symbols, rate_hz, from_hz, standardise
         self._shortest = shortest(module.config)
 
     def __call__(self, inputs: Inputs) -> Scores:
         with torch.autocast(inputs.values.device.type, enabled=False):
-            samples, real = resampled(inputs, self._rate_hz)
+            samples, real = resampled(inputs, self._rate_hz, self._from_hz)
             if self._standardise:
                 samples = standardised(samples, real)
         lengths = real.sum(1).clamp(min=self._shortest)
@@ -155,7 +174,7 @@ def hides_padding(victim: CTCVictim, device: torch.device) -> bool:
     return seen.shape == alone.values[0].shape and bool((seen - alone.values[0]).abs().max() <= TOLERANCE)
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and vocab.json.
 
     Raises ModelError for other files, for features instead of samples, and for an alphabet that does not fit.
@@ -165,9 +184,10 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     module = loaded("AutoModelForCTC", folder)
     if module.main_input_name != "input_values":
         raise ModelError(f"{type(module).__name__} reads {module.main_input_name}, not samples; it cannot be attacked")
-    rate_hz, standardise = _hearing(folder)
-    symbols = _symbols(folder, module.config)
-    victim = CTCVictim(module.to(device), symbols, rate_hz, standardise=standardise)
+    from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
+    rate_hz, standardise = _hearing(folder, from_hz)
+    symbols = _symbols(folder, module.config, ALPHABET[2:SYMBOLS] if data is None else letters_of(data))
+    victim = CTCVictim(module.to(device), symbols, rate_hz, standardise=standardise, from_hz=from_hz)
     victim.padded = hides_padding(victim, device)
     return brought(
         source,
@@ -183,7 +203,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     )
 
 
-def _hearing(folder: Path) -> tuple[int, bool]:
+def _hearing(folder: Path, from_hz: int) -> tuple[int, bool]:
     """sampling_rate and do_normalize of the feature extractor."""
     plain = extractor_of(folder)
     kind = plain.get("feature_extractor_type", "Wav2Vec2FeatureExtractor")
@@ -192,10 +212,10 @@ def _hearing(folder: Path) -> tuple[int, bool]:
     normalise = plain.get("do_normalize", True)
     if not isinstance(normalise, bool):
         raise ModelError(f"{folder}: do_normalize must be true or false, got {normalise!r}")
-    return check_rate(plain.get("sampling_rate", 16_000)), normalise
+    return check_rate(plain.get("sampling_rate", 16_000), from_hz), normalise
 
 
-def _symbols(folder: Path, config: Any) -> Symbols:
+def _symbols(folder: Path, config: Any, needed: str) -> Symbols:
     marks, settings = (
         read_json(folder, f"{name}.json", optional=True) for name in ("special_tokens_map", "tokenizer_config")
     )
@@ -214,7 +234,8 @@ def _symbols(folder: Path, config: Any) -> Symbols:
         raise ModelError(
             f"{folder}: the tokenizer's blank is {blank}, config.json's pad_token_id {config.pad_token_id}"
         )
-    return symbols_of(vocabulary, blank, _content(settings.get("word_delimiter_token", "|")), int(config.vocab_size))
+    delimiter = _content(settings.get("word_delimiter_token", "|"))
+    return symbols_of(vocabulary, blank, delimiter, int(config.vocab_size), needed)
 
 
 def _content(token: Any) -> str:

@@ -1,11 +1,12 @@
-"""Image classifiers of transformers as victims of the digits: the task's 8 x 8 grey pixels go in, and what the model's
-image processor would do to them happens inside of the victim, differentiably.
+"""Image classifiers of transformers as victims of the digits: the task's 8 x 8 grey pixels go in, or a user's own, and
+what the model's image processor would do to them happens inside of the victim, differentiably.
 
 Vision Transformer, Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, and its kin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -16,20 +17,21 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.bring import Brought, Source, hash_of
 from tasks.bring.folders import CONFIG, PROCESSOR, fetched, files_of, loaded
-from tasks.bring.front import FrontEnd, check_front_end, front_end
-from tasks.bring.labels import LabelMap, label_map
+from tasks.bring.front import SHAPE, FrontEnd, check_front_end, front_end
+from tasks.bring.labels import LabelMap, label_map, plain
+from tasks.own import OwnData
 
 
 TASK: Final = "image-digits"
 SETTINGS: Final = (CONFIG, PROCESSOR)
 _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-CLASSES: Final = {
+CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     str(digit): (str(digit), word, f"digit {digit}", f"{digit} - {word}") for digit, word in enumerate(_WORDS)
 }
 
 
 class ImageVictim:
-    """From pixels, float [batch, 1, 8, 8] in [0, 1], to the logits of the ten digits, [batch, 10]."""
+    """From pixels, float [batch, channels, height, width] in [0, 1], to the logits of the classes, [batch, classes]."""
 
     differentiable = True
 
@@ -42,19 +44,24 @@ class ImageVictim:
         return Scores(logits if self._labels.whole else logits[:, list(self._labels.columns)])
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
     """A folder or Hub id with model.safetensors, config.json and, if it has one, preprocessor_config.json.
 
-    Raises ModelError for other files, for labels that are no digits, and for a front end that cannot be followed.
+    Raises ModelError for other files, for labels that are not the task's, and for a front end that cannot be followed.
     """
     if task != TASK:
         raise ModelError(f"an image classifier cannot be measured on {task}; it takes the task {TASK}")
     folder = fetched(source, SETTINGS)
     module = loaded("AutoModelForImageClassification", folder, SETTINGS)
     config: Any = module.config
-    labels = label_map(config, CLASSES)
-    front = front_end(folder, config)
-    checked = check_front_end(front, folder)
+    classes: Mapping[str, tuple[str, ...]] = CLASSES
+    shape: tuple[int, ...] = SHAPE
+    if data is not None:
+        classes = {name: (plain(name),) for name in data.manifest.classes}
+        shape = data.manifest.shape
+    labels = label_map(config, classes)
+    front = front_end(folder, config, shape)
+    checked = check_front_end(front, folder, shape)
     files = files_of(folder, SETTINGS)
     return Brought(
         source=source,

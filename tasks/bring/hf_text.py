@@ -18,7 +18,9 @@ from adversarial.victims import freeze
 from tasks.bring import Brought, Source, hash_of
 from tasks.bring.folders import CONFIG, fetched, files_of, loaded
 from tasks.bring.labels import LabelMap, label_map
-from tasks.bring.pieces import TOKENIZER, VOCABULARIES, Pieces, tokenizer_of
+from tasks.bring.pieces import TOKENIZER, VOCABULARIES, Pieces, data_words, tokenizer_of
+from tasks.own import OwnData
+from tasks.own.reviews import own_words
 from tasks.sentiment.facts import load_split
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled
@@ -107,7 +109,7 @@ class TextVictim:
         return torch.cat(found)[torch.cat(order).argsort()]
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
     """A folder or Hub id with model.safetensors, config.json and tokenizer.json (or a vocabulary).
 
     Raises ModelError for other files, for labels that are not two sentiments, and where vectors of pieces do not say
@@ -122,7 +124,8 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     embedding = model.get_input_embeddings()
     if not isinstance(embedding, nn.Embedding):
         raise ModelError(f"{type(module).__name__} has no table of piece vectors, so its words cannot be exchanged")
-    pieces = Pieces(tokenizer_of(folder), bundled(), embedding.num_embeddings, embedding.padding_idx or 0)
+    own = data_words() if data is None else own_words(data)
+    pieces = Pieces(tokenizer_of(folder), bundled(), embedding.num_embeddings, embedding.padding_idx or 0, own)
     victim = TextVictim(module.to(device), pieces, labels, _positions(module))
     _check(victim, device)
     files = files_of(folder, SETTINGS)

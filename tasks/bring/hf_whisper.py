@@ -21,7 +21,8 @@ from tasks.bring import Brought, Source
 from tasks.bring.hearing import check_rate, check_task, resampled
 from tasks.bring.hf_speech import brought, extractor_of, fetched, loaded
 from tasks.bring.writer import Writer
-from tasks.speech.corpus import WORDS
+from tasks.own import OwnData
+from tasks.speech.corpus import SAMPLE_RATE, WORDS
 
 
 LANGUAGE: Final = "<|en|>"
@@ -66,19 +67,21 @@ class WhisperVictim:
 
     differentiable = True
 
-    def __init__(self, module: nn.Module, front: LogMelSpectrogram, rate_hz: int, writer: Writer) -> None:
+    def __init__(
+        self, module: nn.Module, front: LogMelSpectrogram, rate_hz: int, writer: Writer, from_hz: int = SAMPLE_RATE
+    ) -> None:
         self.module, self.front = freeze(module), freeze(front)
         self.writer = writer
-        self._rate_hz = rate_hz
+        self._rate_hz, self._from_hz = rate_hz, from_hz
 
     def __call__(self, inputs: Inputs) -> Scores:
         with torch.autocast(inputs.values.device.type, enabled=False):
-            features = self.front(resampled(inputs, self._rate_hz)[0])
+            features = self.front(resampled(inputs, self._rate_hz, self._from_hz)[0])
         model: Any = self.module
         return Scores(model.model.encoder(features).last_hidden_state, None, self.writer)
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and the tokenizer's files.
 
     Raises ModelError for other files, for a front end that does not fit the model, and for a tokenizer that cannot
@@ -88,9 +91,10 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     folder = fetched(source)
     module = loaded("WhisperForConditionalGeneration", folder, attention="sdpa").to(device)
     config: Any = module.config
-    front, rate_hz = front_of(folder, config)
+    from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
+    front, rate_hz = front_of(folder, config, from_hz)
     writer = writer_of(folder, module)
-    victim = WhisperVictim(module, front.to(device), rate_hz, writer)
+    victim = WhisperVictim(module, front.to(device), rate_hz, writer, from_hz)
     facts: dict[str, str | int | float] = {
         "architecture": type(module).__name__,
         "parameters": sum(tensor.numel() for tensor in module.parameters()),
@@ -101,7 +105,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
     return brought(source, victim, folder, facts)
 
 
-def front_of(folder: Path, config: Any) -> tuple[LogMelSpectrogram, int]:
+def front_of(folder: Path, config: Any, from_hz: int = SAMPLE_RATE) -> tuple[LogMelSpectrogram, int]:
     """The front end that the folder's feature extractor describes, and its sampling rate in Hz.
 
     The window is the model's, 2 * max_source_positions frames, whatever the extractor's chunk_length says. Raises
@@ -113,7 +117,7 @@ def front_of(folder: Path, config: Any) -> tuple[LogMelSpectrogram, int]:
     kind = plain.get("feature_extractor_type", "WhisperFeatureExtractor")
     if kind != "WhisperFeatureExtractor":
         raise ModelError(f"{folder} has a {kind}; expected a WhisperFeatureExtractor")
-    rate_hz = check_rate(plain.get("sampling_rate", 16_000))
+    rate_hz = check_rate(plain.get("sampling_rate", 16_000), from_hz)
     sizes = {
         name: plain.get(name, usual) for name, usual in (("n_fft", 400), ("hop_length", 160), ("feature_size", 80))
     }

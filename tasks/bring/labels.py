@@ -41,8 +41,8 @@ def label_map(config: Any, classes: Mapping[str, Sequence[str]]) -> LabelMap:
     task's order where there are as many as classes. Raises ModelError with what was expected and what is there.
     """
     names = {int(place): str(name) for place, name in dict(config.id2label).items()}
-    plain = {place: _plain(name) for place, name in names.items()}
-    numbers = {place: _UNNAMED.fullmatch(name) for place, name in plain.items()}
+    found_names = {place: plain(name) for place, name in names.items()}
+    numbers = {place: _UNNAMED.fullmatch(name) for place, name in found_names.items()}
     if sorted(names) != list(range(len(names))):
         raise ModelError(f"config.json: id2label must name the outputs 0 to {len(names) - 1}, got {_listed(names)}")
     if all(numbers.values()):
@@ -52,7 +52,7 @@ def label_map(config: Any, classes: Mapping[str, Sequence[str]]) -> LabelMap:
             return LabelMap(columns, tuple(names[place] for place in columns), len(names))
     found_columns = []
     for name, accepted in classes.items():
-        own_places = [place for place, label in plain.items() if label in accepted]
+        own_places = [place for place, label in found_names.items() if label in accepted]
         if len(own_places) != 1:
             what = "no output is called" if not own_places else f"{len(own_places)} outputs are called"
             raise ModelError(
@@ -64,7 +64,8 @@ def label_map(config: Any, classes: Mapping[str, Sequence[str]]) -> LabelMap:
     return LabelMap(tuple(found_columns), tuple(names[place] for place in found_columns), len(names))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A label as it is compared."""
     return " ".join(name.strip().lower().replace("_", " ").split())
 
 

@@ -26,22 +26,28 @@ class Pieces:
     """The pieces of each word of a lexicon, worked out once for each word, as the lexicon grows.
 
     prefix, suffix: the special tokens around a text. lead: what stands before the first word as well, so that it has
-    the pieces that it has anywhere else. most: the pieces of the word of the task's data, or the candidate of one,
-    that has the most; a word from elsewhere with more of them is cut there. filler: a piece for places that no word
-    takes; masks hide it.
+    the pieces that it has anywhere else. most: the pieces of the word of the data, or the candidate of one, that has
+    the most; a word from elsewhere with more of them is cut there. own: these words, the task's where None. filler: a
+    piece for places that no word takes; masks hide it.
     """
 
-    def __init__(self, tokenizer: Any, lexicon: Lexicon, vocabulary: int, filler: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        lexicon: Lexicon,
+        vocabulary: int,
+        filler: int = 0,
+        own: frozenset[str] | None = None,
+    ) -> None:
         self._tokenizer, self._lexicon, self._filler, self._vocabulary = tokenizer, lexicon, filler, vocabulary
         self.prefix, self.suffix = _around(tokenizer)
         self.lead = _lead(tokenizer)
         self._counts = torch.empty(0, dtype=torch.int64)
         self._table = torch.empty(0, 0, dtype=torch.int64)
-        own = known_words()
-        everything = own.union(*(candidates(word) for word in own))
+        counted = data_words() if own is None else own
         words = lexicon.words()
         pieces = self._of(words)
-        self.most = max(len(found) for word, found in zip(words, pieces, strict=True) if word in everything)
+        self.most = max(len(found) for word, found in zip(words, pieces, strict=True) if word in counted)
         self._check([*self.prefix, *self.suffix])
         self._add(pieces)
 
@@ -76,6 +82,12 @@ class Pieces:
         texts = [self.lead + word if word else "" for word in words]
         found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+
+def data_words() -> frozenset[str]:
+    """The words of the task's data and their candidates."""
+    own = known_words()
+    return own.union(*(candidates(word) for word in own))
 
 
 def tokenizer_of(folder: Path) -> Any:

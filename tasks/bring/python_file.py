@@ -16,10 +16,11 @@ from torch import nn
 
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
-from tasks.bring import EXPECTED, Brought, Source
+from tasks.bring import Brought, Source, expected_of
+from tasks.own import OwnData
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
     """Calls the function without arguments; it returns a Victim, or a module from the task's inputs to its scores.
 
     Raises ModelError that names file and function, whatever goes wrong in them.
@@ -40,7 +41,7 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
             raise
         except (Exception, SystemExit) as error:
             raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
-    victim = _victim(made, source, task, device)
+    victim = _victim(made, source, task, device, data)
     # Other files that the code reads are out of sight: this hash tells versions of one file apart, and proves nothing.
     digest = hashlib.sha256(code + b"\x00" + source.attribute.encode()).hexdigest()
     return Brought(source, victim, digest, {}, {"file": path.name, "function": source.attribute}, carried=False)
@@ -83,7 +84,7 @@ def _imported(path: Path, code: bytes) -> ModuleType:
     return module
 
 
-def _victim(made: object, source: Source, task: str, device: torch.device) -> Victim:
+def _victim(made: object, source: Source, task: str, device: torch.device, data: OwnData | None) -> Victim:
     if isinstance(made, nn.Module):
         if task == "speech-digits":
             from tasks.speech.model import SpeechVictim
@@ -96,5 +97,6 @@ def _victim(made: object, source: Source, task: str, device: torch.device) -> Vi
         return ModuleVictim(made.to(device))
     if isinstance(made, Victim):
         return made
-    wanted = f" from {EXPECTED[task].inputs} to {EXPECTED[task].scores}" if task in EXPECTED else ""
+    expected = expected_of(task, data)
+    wanted = f" from {expected.inputs} to {expected.scores}" if expected is not None else ""
     raise ModelError(f"{source} returned {type(made).__name__}; expected a torch module{wanted}, or a Victim")

@@ -25,6 +25,7 @@ from tasks.bring.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architect
 from tasks.bring.zips import MOST_BYTES
 from tasks.cards import WEIGHTS_FILE
 from tasks.control.facts import ACTIONS, SCALE
+from tasks.own import OwnData
 from tasks.weights import load_weights, save_weights
 
 
@@ -48,7 +49,7 @@ class Policy(nn.Module):
         return logits
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:  # noqa: ARG001
     """A zip of `model.save`, or the folder with model.safetensors and sb3.json that a bundle carries.
 
     The source's attribute names the activation where the zip does not say it readably: sb3:agent.zip:relu. Observations

@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 from adversarial.errors import ModelError, UnknownName
+from adversarial.inputs import Inputs
 from adversarial.registry import TaskEntry, resolve
+from adversarial.victims import Victim
 from tasks import ENTRIES
 from tasks.bring import Brought, Source, hash_of
 from tasks.bring.folders import without_weights
 from tasks.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
+from tasks.own import OwnData
 from tasks.protocol import Task
 from tasks.weights import save_weights
 
@@ -23,8 +26,8 @@ from tasks.weights import save_weights
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
 
 
-def bring(source: Source, task: str, device: torch.device) -> Brought:
-    """Raises ModelError where the folder is not of this task, and what load_victim raises.
+def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+    """Raises ModelError where the folder is not of this task or does not read the data, and what load_victim raises.
 
     A source `reference:TASK/MODEL` is a folder that ships.
     """
@@ -39,6 +42,8 @@ def bring(source: Source, task: str, device: torch.device) -> Brought:
         raise ModelError(f"{folder} is a model of {card.task}, not of {task}; its {CARD_FILE} says so")
     loaded: Task = resolve(entry.code)()
     victim = loaded.load_victim(folder, device)
+    if data is not None:
+        _check_reads(victim, data, folder, device)
     files: Mapping[str, Path] = {name: folder / name for name in (WEIGHTS_FILE, CARD_FILE)}
     facts: dict[str, str | int | float] = {"architecture": card.architecture, "defense": card.defense}
     module = getattr(victim, "module", None)
@@ -103,6 +108,26 @@ def _checked(card: Card, folder: Path) -> Card:
                 f"{folder / CARD_FILE}: argument {name} must be a number from 0 to {LARGEST}, got {argument!r:.80}"
             )
     return card
+
+
+def _check_reads(victim: Victim, data: OwnData, folder: Path, device: torch.device) -> None:
+    """Whether a registered architecture reads a user's own data, before an hour goes by."""
+    manifest = data.manifest
+    if manifest.rate_hz and not manifest.reference_models:
+        raise ModelError(
+            f"{folder}: the architectures of {manifest.task} hear digits at 8 kHz, and these data are "
+            f"{manifest.rate_hz} Hz or other words; bring the model as hf: or python:"
+        )
+    if not manifest.shape:
+        return
+    wanted = [1, len(manifest.classes)]
+    try:
+        with torch.no_grad():
+            found = list(victim(Inputs(torch.zeros(1, *manifest.shape, device=device))).values.shape)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} does not read pictures of {list(manifest.shape)}: {str(error)[:200]}") from None
+    if found != wanted:
+        raise ModelError(f"{folder} answers {found} to one picture, and the data have {wanted[1]} classes")
 
 
 def _shipped(source: Source, entry: TaskEntry) -> Path:

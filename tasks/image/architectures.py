@@ -11,13 +11,14 @@ from torch.nn import functional
 
 
 class Perceptron(nn.Module):
-    """Hidden layers of rectified units, each of the same width. [batch, 1, 8, 8] in [0, 1] to logits [batch, 10]."""
+    """Hidden layers of rectified units, each of the same width. [batch, ...] of so many pixels to logits [batch,
+    classes]."""
 
-    def __init__(self, width: int = 128, hidden: int = 2) -> None:
+    def __init__(self, width: int = 128, hidden: int = 2, pixels: int = 64, classes: int = 10) -> None:
         super().__init__()
-        sizes = [64, *[width] * hidden]
+        sizes = [pixels, *[width] * hidden]
         layers = [layer for sides in pairwise(sizes) for layer in (nn.Linear(*sides), nn.ReLU())]
-        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 10))
+        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], classes))
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
@@ -46,16 +47,16 @@ class ResidualBlock(nn.Module):
 class ResidualNet(nn.Module):
     """Three stages of residual blocks, each twice as wide as the one before, and the mean over all places.
 
-    [batch, 1, 8, 8] in [0, 1] to logits [batch, 10].
+    [batch, channels, height, width] in [0, 1], 1 x 8 x 8 for digits, to logits [batch, classes].
     """
 
-    def __init__(self, width: int = 16, blocks: int = 1) -> None:
+    def __init__(self, width: int = 16, blocks: int = 1, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         widths = [width] * (blocks + 1) + [2 * width] * blocks + [4 * width] * blocks
-        self.entry = nn.Conv2d(1, width, 3, padding=1)
+        self.entry = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(*sides) for sides in pairwise(widths)))
         self.norm = nn.GroupNorm(1, widths[-1])
-        self.head = nn.Linear(widths[-1], 10)
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         found = functional.relu(self.norm(self.blocks(self.entry(images))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +23,7 @@ from tasks.cards import read_card
 from tasks.image.facts import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
+from tasks.own import OwnData, images
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
 from tasks.rescoring import rescore_static, tensor_of
@@ -31,11 +32,14 @@ from tasks.training import train_static, write_model
 
 
 class ImageDigits:
-    """Handwritten digits, 8 x 8 pixels in [0, 1], ten classes; accuracy."""
+    """Handwritten digits, 8 x 8 pixels in [0, 1], ten classes; accuracy. data: other pictures, by split."""
 
     name = "image-digits"
     metric = Metric("accuracy", floor=0.0, ceiling=1.0)
     recipes: Mapping[str, Recipe] = RECIPES
+
+    def __init__(self, data: Callable[[str], Digits] | None = None) -> None:
+        self._data = _split if data is None else data
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
         return ModuleVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
@@ -44,7 +48,7 @@ class ImageDigits:
         return measure_static(self, victim, trial, ledger)
 
     def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        digits = _split(split)
+        digits = self._data(split)
         yield from _batches(digits, range(len(digits.ids))[:limit], batch_size, device)
 
     def space(self, victim: Victim, batch: Batch, threat: Threat) -> Space:  # noqa: ARG002
@@ -121,3 +125,8 @@ def _batches(digits: Digits, order: range | list[int], batch_size: int, device: 
 def make() -> ImageDigits:
     """The task, as its registry entry names it."""
     return ImageDigits()
+
+
+def on_data(data: OwnData) -> ImageDigits:
+    """The task on a user's own pictures."""
+    return ImageDigits(lru_cache(partial(images.load, data)))

@@ -7,12 +7,15 @@ https://arxiv.org/abs/1905.11268: two neighbouring letters swapped, a letter dro
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from tasks.sentiment.facts import SPLITS, load_keyboard, load_split, load_synonyms
 from tasks.sentiment.tokens import tokenise
 
+
+Choices = Callable[[str], tuple[str, ...]]  # the candidates of a word
 
 SHORTEST_MISSPELT: Final = 4  # letters
 PER_KIND: Final = 2  # misspellings of each of the four kinds

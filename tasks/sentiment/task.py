@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -20,9 +21,11 @@ from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
 from tasks.architectures import build
 from tasks.cards import read_card
+from tasks.own import OwnData, reviews
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
 from tasks.rescoring import cut, rescore_static, tensor_of
+from tasks.sentiment.candidates import Choices, candidates
 from tasks.sentiment.facts import Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
 from tasks.sentiment.recipes import RECIPES
@@ -37,12 +40,16 @@ class SentimentReviews:
     """Short reviews, positive (1) or negative (0); accuracy.
 
     Victims read the ids of tasks.sentiment.words.bundled(). The column `group_style` says how a review is put, as a
-    place in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3.
+    place in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3. data: other reviews, by split,
+    of which no styles are known; choices: the candidates of their words.
     """
 
     name = "sentiment-reviews"
     metric = Metric("accuracy", floor=0.0, ceiling=1.0)
     recipes: Mapping[str, Recipe] = RECIPES
+
+    def __init__(self, data: Callable[[str], Reviews] | None = None, choices: Choices = candidates) -> None:
+        self._data, self._styled, self._choices = data or load_split, data is None, choices
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
         return ReviewVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
@@ -51,14 +58,14 @@ class SentimentReviews:
         return measure_static(self, victim, trial, ledger)
 
     def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        reviews = load_split(split)
-        sentences = [tokenise(text) for text in reviews.texts[:limit]]
+        data = self._data(split)
+        sentences = [tokenise(text) for text in data.texts[:limit]]
         order = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
-        yield from _batches(reviews, order, batch_size, device)
+        yield from _batches(data, order, batch_size, device)
 
     def space(self, victim: Victim, batch: Batch, threat: Threat) -> Space:
         if threat.surface == "words":
-            return words(batch.inputs, threat, bundled().table(batch.inputs.values))
+            return words(batch.inputs, threat, bundled().table(batch.inputs.values, self._choices))
         if threat.surface != "embeddings":
             raise NotApplicable(f"sentiment-reviews offers words and embeddings, not {threat.surface}")
         if not isinstance(victim, EmbeddingVictim):
@@ -74,7 +81,8 @@ class SentimentReviews:
         right = tuple(
             float(ok and decision == label) for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
         )
-        return Outcomes(right, (1.0,) * len(right), {"group_style": tuple(float(style) for _, style in truth)})
+        styles = {"group_style": tuple(float(style) for _, style in truth)} if self._styled else {}
+        return Outcomes(right, (1.0,) * len(right), styles)
 
     def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
         return {}
@@ -103,9 +111,9 @@ class SentimentReviews:
         return rescore_static(self, victim, trial, evidence)
 
     def training_batches(self, recipe: Recipe, epoch: int) -> Iterator[Batch]:
-        reviews = load_split("train")
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(reviews.ids)).tolist()
-        yield from _batches(reviews, order, recipe.batch_size, torch.device("cpu"))
+        data = load_split("train")
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(data.ids)).tolist()
+        yield from _batches(data, order, recipe.batch_size, torch.device("cpu"))
 
     def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
         """Trains from scratch; the option `clean_epochs` says for how long before the defense begins."""
@@ -130,18 +138,24 @@ def _truth(batch: Batch) -> tuple[tuple[int, int], ...]:
     return cast("tuple[tuple[int, int], ...]", batch.truth)
 
 
-def _batches(reviews: Reviews, order: list[int], batch_size: int, device: torch.device) -> Iterator[Batch]:
+def _batches(data: Reviews, order: list[int], batch_size: int, device: torch.device) -> Iterator[Batch]:
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        ids, mask = bundled().encode(tokenise(reviews.texts[place]) for place in chosen)
+        ids, mask = bundled().encode(tokenise(data.texts[place]) for place in chosen)
         yield Batch(
-            ids=tuple(reviews.ids[place] for place in chosen),
+            ids=tuple(data.ids[place] for place in chosen),
             positions=tuple(chosen),
             inputs=Inputs(ids.to(device), mask.to(device)),
-            truth=tuple((reviews.labels[place], reviews.styles[place]) for place in chosen),
+            truth=tuple((data.labels[place], data.styles[place]) for place in chosen),
         )
 
 
 def make() -> SentimentReviews:
     """The task, as its registry entry names it."""
     return SentimentReviews()
+
+
+def on_data(data: OwnData) -> SentimentReviews:
+    """The task on a user's own texts."""
+    reviews.own_words(data)
+    return SentimentReviews(lru_cache(partial(reviews.load, data)), reviews.OwnWords(data).candidates)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adversarial.spaces.words import NO_WORD
-from tasks.sentiment.candidates import candidates, known_words
+from tasks.sentiment.candidates import Choices, candidates, known_words
 
 
 PADDING: Final = ""  # the word with id 0; masks hide it
@@ -22,7 +22,7 @@ class Lexicon:
     def __init__(self, words: Iterable[str]) -> None:
         self._words = [PADDING, *sorted(set(words) - {PADDING})]
         self._ids = {word: number for number, word in enumerate(self._words)}
-        self._choices: dict[int, tuple[int, ...]] = {}
+        self._choices: dict[tuple[Choices, int], tuple[int, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._words)
@@ -53,20 +53,20 @@ class Lexicon:
         """The words of one row with spaces between them; tokenise brings the same words back."""
         return " ".join(self._words[number] for number in ids.tolist())
 
-    def table(self, ids: Tensor) -> Tensor:
+    def table(self, ids: Tensor, choices: Choices = candidates) -> Tensor:
         """The candidates of each word, int64 [batch, words, choices]: itself first, NO_WORD fills short lists."""
         distinct, places = torch.unique(ids, return_inverse=True)
-        lists = [self._choices_of(number) for number in distinct.tolist()]
+        lists = [self._choices_of(number, choices) for number in distinct.tolist()]
         table = torch.full((len(lists), max(map(len, lists), default=1)), NO_WORD, dtype=torch.int64)
-        for row, choices in enumerate(lists):
-            table[row, : len(choices)] = torch.tensor(choices, dtype=torch.int64)
+        for row, found in enumerate(lists):
+            table[row, : len(found)] = torch.tensor(found, dtype=torch.int64)
         return table.to(ids.device)[places]
 
-    def _choices_of(self, number: int) -> tuple[int, ...]:
-        found = self._choices.get(number)
+    def _choices_of(self, number: int, choices: Choices) -> tuple[int, ...]:
+        found = self._choices.get((choices, number))
         if found is None:
-            found = (number, *(self.intern(word) for word in candidates(self._words[number])))
-            self._choices[number] = found
+            found = (number, *(self.intern(word) for word in choices(self._words[number])))
+            self._choices[choices, number] = found
         return found
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import rnn
 
 from tasks.speech.features import LogMel
-from tasks.speech.transcripts import ALPHABET
+from tasks.speech.transcripts import SYMBOLS
 
 
 class RecurrentCTC(nn.Module):
@@ -26,7 +26,7 @@ class RecurrentCTC(nn.Module):
         self.front = LogMel()
         self.entry = nn.Linear(2 * self.front.basis.shape[1], width)
         self.recurrent = nn.GRU(width, width, layers, batch_first=True, bidirectional=True)
-        self.head = nn.Linear(2 * width, len(ALPHABET))
+        self.head = nn.Linear(2 * width, SYMBOLS)
 
     def forward(self, samples: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, float [batch, frames, symbols], and which frames are real, bool [batch, frames].

@@ -13,7 +13,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.speech.architectures import FURTHER
 from tasks.speech.features import LogMel
-from tasks.speech.transcripts import ALPHABET
+from tasks.speech.transcripts import SYMBOLS
 
 
 class FrameConvolution(nn.Module):
@@ -60,7 +60,7 @@ class SmallCTC(nn.Module):
         self.entry = FrameConvolution(self.front.basis.shape[1], width, 5, stride=2)
         self.blocks = nn.ModuleList(Block(width, (1, 2, 4)[i % 3]) for i in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, len(ALPHABET))
+        self.head = nn.Linear(width, SYMBOLS)
 
     def forward(self, samples: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, float [batch, frames, symbols], and which frames are real, bool [batch, frames].

@@ -21,6 +21,7 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.architectures import build
 from tasks.cards import read_card
+from tasks.own import OwnData, utterances
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.recipes import Recipe
 from tasks.rescoring import cut, rescore_static, tensor_of
@@ -46,12 +47,16 @@ POOL: Final = 8  # training batches whose rows are sorted by length together
 class SpeechDigits:
     """Strings of 2 to 5 spoken digits at 8 kHz, by voices that training never heard; word error rate.
 
-    An attack's usual goal is `worst`: a row is done when it has as many word errors as words.
+    An attack's usual goal is `worst`: a row is done when it has as many word errors as words. data: other utterances,
+    by split; words: that are said in them.
     """
 
     name = "speech-digits"
     metric = Metric("WER", floor=1.0, ceiling=0.0)
     recipes: Mapping[str, Recipe] = RECIPES
+
+    def __init__(self, data: Callable[[str], Utterances] | None = None, words: Sequence[str] = WORDS) -> None:
+        self._data, self._words = data or _split, tuple(words)
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
         return SpeechVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
@@ -60,7 +65,7 @@ class SpeechDigits:
         return measure_static(self, victim, trial, ledger)
 
     def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        data = _split(split)
+        data = self._data(split)
         order = sorted(range(len(data))[:limit], key=lambda i: len(data.samples[i]))
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
@@ -72,10 +77,10 @@ class SpeechDigits:
         return waveform(batch.inputs, threat)
 
     def goal(self, batch: Batch, goal: GoalName) -> Goal:
-        """`target`: another string of as many digits, drawn once and for all by the utterance's id."""
+        """`target`: another string of as many words, drawn once and for all by the utterance's id."""
         if goal == "target":
             references = _transcripts(batch)
-            targets = [target_of(name, text) for name, text in zip(batch.ids, references, strict=True)]
+            targets = [target_of(name, text, self._words) for name, text in zip(batch.ids, references, strict=True)]
             return TargetTranscript.of(references, targets, batch.inputs.values.device)
         return WorstTranscript.of(_transcripts(batch), batch.inputs.values.device, first_error=goal == "flip")
 
@@ -143,10 +148,9 @@ class SpeechDigits:
         write_model(self, module, "small-ctc", arguments, recipe, data_hash("train"), clean_loss, folder)
 
 
-def target_of(utterance: str, transcript: str) -> str:
-    """What the goal `target` wants to hear instead: at each place another digit, drawn by the utterance's id."""
-    words = transcript.split()
-    others = [[digit for digit in WORDS if digit != word] for word in words]
+def target_of(utterance: str, transcript: str, words: Sequence[str] = WORDS) -> str:
+    """What the goal `target` wants to hear instead: at each place another of the words, drawn by the utterance's id."""
+    others = [[other for other in words if other != word] for word in transcript.split()]
     return " ".join(
         choices[stable_hash("target", utterance, place) % len(choices)] for place, choices in enumerate(others)
     )
@@ -179,3 +183,10 @@ def _batch(data: Utterances, chosen: list[int], samples: Sequence[Samples], devi
 def make() -> SpeechDigits:
     """The task, as its registry entry names it."""
     return SpeechDigits()
+
+
+def on_data(data: OwnData) -> SpeechDigits:
+    """The task on a user's own recordings. Targets are made of what is said in them."""
+    load = lru_cache(partial(utterances.load, data))
+    said = {word for transcript in load("test").transcripts for word in transcript.split()}
+    return SpeechDigits(load, sorted(said) if len(said) > 1 else WORDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
@@ -18,7 +19,11 @@ from tasks.speech.corpus import WORDS
 
 BLANK: Final = 0
 SPACE: Final = 1
-ALPHABET: Final = "\0 " + "".join(sorted(set("".join(WORDS))))  # a frame's symbols; the first is the blank
+_SPOKEN: Final = sorted(set("".join(WORDS)))  # the letters of the digits
+SYMBOLS: Final = 2 + len(_SPOKEN)  # that the digits need: the blank, the space and their letters
+# A frame's symbols. What only a user's own data need comes last: a model of digits stops before it.
+ALPHABET: Final = "\0 " + "".join(_SPOKEN) + "".join(sorted(set(string.ascii_lowercase) - set(_SPOKEN))) + "'"
+APOSTROPHE: Final = ALPHABET.index("'")  # read as nothing
 OTHER: Final = "?"  # how a letter is read that the alphabet lacks: a model's further symbols all stand for such
 _CODES: Final = np.frombuffer((ALPHABET + OTHER).encode("ascii"), dtype=np.uint8)
 
@@ -72,8 +77,8 @@ def collapse(scores: Scores) -> Tensor:
 
 
 def letters(symbols: Tensor) -> Tensor:
-    """Symbols [batch, length] without spaces, filled up with blanks."""
-    return _packed(symbols, (symbols != BLANK) & (symbols != SPACE))
+    """Symbols [batch, length] without spaces and apostrophes, filled up with blanks."""
+    return _packed(symbols, (symbols != BLANK) & (symbols != SPACE) & (symbols != APOSTROPHE))
 
 
 def _packed(symbols: Tensor, kept: Tensor) -> Tensor:
@@ -86,12 +91,13 @@ def _packed(symbols: Tensor, kept: Tensor) -> Tensor:
 def decode(scores: Scores) -> list[str]:
     """Greedy transcripts, their words separated by single spaces. One transfer to the host.
 
-    A scores' own transcriber writes them where it has one; symbols beyond the alphabet are read as OTHER.
+    A scores' own transcriber writes them where it has one; symbols beyond the alphabet are read as OTHER, apostrophes
+    as nothing, as in the references.
     """
     if isinstance(scores.reader, Transcriber):
         return scores.reader.transcripts(scores)
     letters = _CODES[np.minimum(collapse(scores).cpu().numpy(), len(ALPHABET))]
-    return [" ".join(row.tobytes().rstrip(b"\0").decode("ascii").split()) for row in letters]
+    return [" ".join(row.tobytes().rstrip(b"\0").replace(b"'", b"").decode("ascii").split()) for row in letters]
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:

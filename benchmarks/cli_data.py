@@ -1,0 +1,138 @@
+"""Options and the command for a user's own data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmarks.cli import F, cli
+
+
+if TYPE_CHECKING:
+    from tasks.own import OwnData
+    from tasks.own.reading import Wanted
+
+
+_ROLES = "What a column is called, such as label=stars; roles are image and label, audio and text, or text and label."
+FOLDER = "data"  # of prepared data, within the folder of the records
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The data that a command line names."""
+
+    wanted: Wanted
+
+    def prepared(self, task: str, folder: Path) -> OwnData:
+        """Opens what is prepared already, prepares anything else into `folder`."""
+        from adversarial.errors import InvalidOption
+        from tasks.own import is_prepared, open_data
+        from tasks.own.preparing import prepare as prepared
+
+        source = Path(self.wanted.source)
+        if not is_prepared(source):
+            return prepared(self.wanted, task, folder)
+        found = open_data(source)
+        if found.task != task:
+            raise InvalidOption(f"the data in {source} were prepared for {found.task}, not for {task}")
+        return found
+
+    @contextmanager
+    def for_a_while(self, task: str) -> Iterator[OwnData]:
+        """As prepared, for commands that keep no records."""
+        with tempfile.TemporaryDirectory() as scratch:
+            yield self.prepared(task, Path(scratch))
+
+
+def data_options(command: F) -> F:
+    """`--data` and what it needs to be read; the command gets one argument, `own`, None where there is no `--data`."""
+
+    @wraps(command)
+    def collected(**values: Any) -> Any:
+        source = values.pop("data")
+        given = {name: values.pop(name) for name in ("columns", "split", "fit_split", "classes", "size", "rate")}
+        if source is None and any(given.values()):
+            raise click.UsageError(
+                "--column, --split, --fit-split, --classes, --size and --rate say how to read --data"
+            )
+        return command(own=None if source is None else _chosen(source, **given), **values)
+
+    wrapped: Any = collected
+    for option in reversed(
+        (
+            click.option("--data", metavar="SOURCE", help="Own data: a folder, a file, or a data set's id on the Hub."),
+            *_reading_options(),
+        )
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def prepared_option(command: F) -> F:
+    """`--data` of whoever runs a board: folders that `prepare` wrote."""
+    return click.option(
+        "--data",
+        "data",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        multiple=True,
+        help="Own data on which entries are taken, prepared by `robustarena prepare`; may be given several times.",
+    )(command)
+
+
+@cli.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--task", required=True, help="Which task's data they take the place of.")
+def prepare(source: str, folder: Path, task: str, **given: Any) -> None:
+    """Read the data in SOURCE once and write them into FOLDER, under a name that says what they are.
+
+    SOURCE is a file (csv, tsv, json, jsonl, parquet), a folder (of those, or of pictures or sounds in folders), or the
+    id of a data set on the Hub. Whoever verifies an entry on own data needs the folder that this prints.
+    """
+    found = _chosen(source, **given).prepared(task, folder)
+    rows = ", ".join(f"{name} {split.rows}" for name, split in sorted(found.manifest.splits.items()))
+    click.echo(f"{found.folder}  {found.suffix}  {rows}")
+
+
+def _reading_options() -> tuple[Any, ...]:
+    return (
+        click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help=_ROLES),
+        click.option("--split", default="", help="Which split is attacked; test by default."),
+        click.option("--fit-split", default="", help="Which split attacks learn on; train by default."),
+        click.option("--classes", default="", metavar="A,B", help="Names of the classes, in the order of the labels."),
+        click.option("--size", type=click.IntRange(1, 1024), help="Pixels a side that pictures are brought to."),
+        click.option("--rate", type=click.IntRange(4000, 96000), help="Hz that sounds are brought to."),
+    )
+
+
+for _option in reversed(_reading_options()):
+    _option(prepare)
+
+
+def _chosen(
+    source: str,
+    *,
+    columns: tuple[str, ...],
+    split: str,
+    fit_split: str,
+    classes: str,
+    size: int | None,
+    rate: int | None,
+) -> Chosen:
+    from tasks.own.reading import Wanted
+
+    named = {}
+    for text in columns:
+        role, equals, name = text.partition("=")
+        if not (equals and role and name):
+            raise click.UsageError(f"expected --column ROLE=NAME, got {text!r}")
+        named[role] = name
+    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    return Chosen(Wanted(source, named, split, fit_split, names, size or 0, rate or 0))

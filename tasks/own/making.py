@@ -1,0 +1,20 @@
+"""A task by its registry entry, on its own data or a user's."""
+
+from __future__ import annotations
+
+from adversarial.errors import InvalidOption
+from adversarial.registry import TaskEntry, resolve
+from tasks.own import OwnData
+from tasks.protocol import Task
+
+
+def task_of(entry: TaskEntry, data: OwnData | None = None) -> Task:
+    """Raises InvalidOption where the data are another task's."""
+    task: Task
+    if data is None:
+        task = resolve(entry.code)()
+        return task
+    if data.task != entry.name or not entry.own_data:
+        raise InvalidOption(f"the data in {data.folder} were prepared for {data.task}, not for {entry.name}")
+    task = resolve(entry.own_data)(data)
+    return task

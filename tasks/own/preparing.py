@@ -1,0 +1,79 @@
+"""Writing a user's data down once, so that every cell, every worker and every verifier reads the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import safetensors.numpy
+
+from adversarial.errors import DataError, InvalidOption
+from tasks.own import (
+    MANIFEST,
+    SHORT,
+    Arrays,
+    Manifest,
+    OwnData,
+    Split,
+    images,
+    manifest_bytes,
+    open_data,
+    reviews,
+    utterances,
+)
+from tasks.own.reading import Rows, Wanted, read
+
+
+class _Kind(NamedTuple):
+    roles: Mapping[str, Sequence[str]]
+    collect: Callable[[Rows, Rows, Wanted], tuple[Manifest, dict[str, Arrays]]]
+
+
+KINDS: Final[Mapping[str, _Kind]] = {
+    "image-digits": _Kind(images.ROLES, images.collect),
+    "speech-digits": _Kind(utterances.ROLES, utterances.collect),
+    "sentiment-reviews": _Kind(reviews.ROLES, reviews.collect),
+}
+
+
+def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
+    """Reads the data and writes them to a folder of their own, named by what they are, in `folder`.
+
+    The same rows make the same bytes and the same name; what is there already is kept. Raises InvalidOption for a task
+    that takes no data, DataError for data that do not fit it.
+    """
+    if task not in KINDS:
+        raise InvalidOption(f"{task} takes no data; those that do are {', '.join(KINDS)}")
+    kind = KINDS[task]
+    test, fit = read(wanted, kind.roles)
+    if not len(test) or not len(fit):
+        raise DataError(f"{wanted.source}: a split is empty")
+    manifest, parts = kind.collect(test, fit, wanted)
+    files = {split: safetensors.numpy.save(arrays) for split, arrays in sorted(parts.items())}
+    splits = {
+        split: Split(len(rows), hashlib.sha256(files[split]).hexdigest())
+        for split, rows in (("test", test), ("validation", fit))
+    }
+    content = manifest_bytes(msgspec.structs.replace(manifest, splits=splits))
+    target = folder / hashlib.sha256(content).hexdigest()[:SHORT]
+    if not target.is_dir():
+        _write(target, {**{f"{split}.safetensors": data for split, data in files.items()}, MANIFEST: content})
+    return open_data(target)
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    """All of the files, or none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=target.parent))
+    try:
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
+        scratch.chmod(0o755)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,186 @@
+"""Rows of a data set, from a file, a folder or the Hub, by `datasets`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from adversarial.errors import DataError, UnknownName
+
+
+MIRROR: Final = "ROBUSTARENA_HUB_MIRROR"  # a folder laid out as <owner>/<name>, where there is no network
+FILES: Final = {
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+FIT_ROWS: Final = 512  # that attacks learn on
+FIT_SHARE: Final = 4  # one row in so many is learned on where a data set is in one piece
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+_TEST: Final = ("test", "validation", "valid", "dev")
+_FIT: Final = ("train", "validation", "valid", "dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of which data. columns: a column's name by its role, such as `label`. split: that is attacked. fit_split:
+    that attacks learn on. classes: their names, in the order of the labels. size: pixels a side that images are brought
+    to. rate_hz: that samples are brought to."""
+
+    source: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    split: str = ""
+    fit_split: str = ""
+    classes: tuple[str, ...] = ()
+    size: int = 0
+    rate_hz: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a split in the order in which they are attacked. numbers: their places in the split of the source.
+
+    folder: what a path in a row is relative to.
+    """
+
+    table: Any
+    numbers: tuple[int, ...]
+    columns: Mapping[str, str]
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each row's place in the source, and its values by role."""
+        for number in self.numbers:
+            row = self.table[number]
+            yield number, {role: row[name] for role, name in self.columns.items()}
+
+    def names_of(self, role: str) -> tuple[str, ...]:
+        """What the data set itself calls the classes of a column; empty where it does not say."""
+        return tuple(getattr(self.table.features[self.columns[role]], "names", None) or ())
+
+    def values_of(self, role: str) -> list[Any]:
+        """A column alone."""
+        return list(self.table.select(self.numbers)[self.columns[role]])
+
+
+def read(wanted: Wanted, roles: Mapping[str, Sequence[str]]) -> tuple[Rows, Rows]:
+    """The rows to attack and the rows to learn on, shuffled by their number, so that the first ones are a fair sample.
+
+    roles: what columns are called where the user does not say, by role. Raises DataError and UnknownName.
+    """
+    splits, folder = _splits(wanted.source)
+    test = _named(wanted.split, splits, _TEST, "split")
+    rest = {name: rows for name, rows in splits.items() if name != test}
+    fit = _named(wanted.fit_split, splits if wanted.fit_split else rest, _FIT, "fit split") if len(splits) > 1 else ""
+    if fit == test:
+        raise DataError(f"attacks must not learn on what they are measured on: {test} is both; choose another split")
+    columns = _columns(wanted.columns, roles, list(splits[test].column_names))
+    order = _shuffled(len(splits[test]))
+    if fit:
+        learned = _shuffled(len(splits[fit]))[:FIT_ROWS]
+        return _rows(splits[test], order, columns, folder), _rows(splits[fit], learned, columns, folder)
+    few = len(order) // FIT_SHARE
+    if not few:
+        raise DataError(f"{wanted.source} has {len(order)} rows; at least {FIT_SHARE} are needed")
+    return _rows(splits[test], order[few:], columns, folder), _rows(
+        splits[test], order[:few][:FIT_ROWS], columns, folder
+    )
+
+
+def _splits(source: str) -> tuple[dict[str, Any], Path]:
+    path = Path(source)
+    if path.is_file():
+        if path.suffix.lower() not in FILES:
+            raise DataError(f"{path}: expected a file that ends in {', '.join(FILES)}, or a folder")
+        kind, options = FILES[path.suffix.lower()]
+        return _loaded(source, kind, data_files={"all": str(path)}, **options), path.parent
+    if path.is_dir():
+        return _loaded(source, str(path)), path
+    if not _HUB_ID.fullmatch(source):
+        raise DataError(f"there is no file or folder {path}, and OWNER/NAME of a data set on the Hub looks otherwise")
+    mirrored = Path(os.environ[MIRROR]) / source if MIRROR in os.environ else None
+    if mirrored is not None and mirrored.is_dir():
+        return _loaded(source, str(mirrored)), mirrored
+    return _loaded(source, source), Path()
+
+
+def _loaded(source: str, *arguments: str, **options: Any) -> dict[str, Any]:
+    import datasets
+
+    with _quiet(datasets):
+        try:
+            found = datasets.load_dataset(*arguments, **options)
+        except Exception as error:  # what its readers raise is of many kinds
+            line = " ".join(str(error).split())[:300]
+            raise DataError(f"{source} cannot be read as a data set: {line or type(error).__name__}") from None
+        if not isinstance(found, datasets.DatasetDict) or not found:
+            raise DataError(f"{source} holds no splits of rows")
+        return {str(name): _undecoded(rows, datasets) for name, rows in found.items()}
+
+
+def _undecoded(rows: Any, datasets: Any) -> Any:
+    """Sound stays as its bytes: decoding it is soundfile's work, not that of a further library."""
+    for name, kind in rows.features.items():
+        if isinstance(kind, datasets.Audio):
+            rows = rows.cast_column(name, datasets.Audio(decode=False))
+    return rows
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    shown = datasets.are_progress_bars_disabled() is False
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _named(given: str, splits: Mapping[str, Any], usual: Sequence[str], what: str) -> str:
+    if given:
+        if given not in splits:
+            raise UnknownName.among(what, given, splits)
+        return given
+    return next((name for name in usual if name in splits), next(iter(splits)))
+
+
+def _columns(given: Mapping[str, str], roles: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, str]:
+    if unknown := [role for role in given if role not in roles]:
+        raise UnknownName.among("column of the task", unknown[0], roles)
+    found = {}
+    for role, usual in roles.items():
+        if role in given:
+            if given[role] not in names:
+                raise UnknownName.among(f"column (for {role})", given[role], names)
+            found[role] = given[role]
+            continue
+        fitting = [name for name in usual if name in names]
+        if len(fitting) != 1:
+            what = "no column is" if not fitting else f"{' and '.join(fitting)} are all"
+            raise DataError(
+                f"{what} called {', '.join(usual)}: say which one is the {role} with --column {role}=NAME; "
+                f"there are {', '.join(names)}"
+            )
+        found[role] = fitting[0]
+    return found
+
+
+def _rows(table: Any, numbers: Sequence[int], columns: Mapping[str, str], folder: Path) -> Rows:
+    return Rows(table, tuple(numbers), columns, folder)
+
+
+def _shuffled(count: int) -> list[int]:
+    """Data sets are often sorted by class; by a hash of their number rows are mixed, everywhere alike."""
+    return sorted(range(count), key=lambda number: hashlib.sha256(b"row %d" % number).digest())
