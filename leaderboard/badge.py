@@ -32,8 +32,12 @@ def badge_of(board: Board, entry: str, task: str = "") -> str:
         robust = row.ranking.robust if row.ranking is not None else None
         value = wording.quality(robust.quality if robust else None, bound=bool(row.ranking and row.ranking.problems))
         return badge_svg(f"{label} {task}", _message(value, row.rank))
-    across = _across(board, entry)
-    return badge_svg(label, _message(wording.quality(across.robust, bound=across.bound), across.rank))
+    return badge_svg(*badge_words(board.suite, _across(board, entry)))
+
+
+def badge_words(suite: str, row: EntryRow) -> tuple[str, str]:
+    """What the badge of an entry says across domains, in its two parts."""
+    return f"RobustArena {suite}", _message(wording.quality(row.robust, bound=row.bound), row.rank)
 
 
 def badge_svg(label: str, message: str) -> str:

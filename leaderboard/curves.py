@@ -1,8 +1,8 @@
-"""Budget curves: robust quality at shares of a threat's budget, from what its cells recorded in one run each."""
+"""Curves of robust quality from recorded cells: against shares of a threat's budget, and against what attacks spent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from leaderboard.outcomes import Outcome, worst_case
 from leaderboard.results import BUDGET_PREFIX
@@ -32,6 +32,18 @@ def budget_curve(clean: Outcome, attacks: Mapping[str, Outcome]) -> tuple[tuple[
             here += [one] if share >= 1 else []
         points.append((share, worst_case(clean, here)))
     return tuple(points)
+
+
+def cost_curve(clean: Outcome, attacks: Iterable[tuple[float, str, Outcome]]) -> tuple[tuple[str, Outcome], ...]:
+    """The worst case per example over the attacks that cost no more, by rising cost; attacks: cost, name, outcome.
+
+    What costs the same counts together. So the last point is the worst case over all of them.
+    """
+    ordered = sorted(attacks, key=lambda one: one[:2])
+    found = []
+    for cost, name, _ in ordered:
+        found.append((name, worst_case(clean, [other for at, _, other in ordered if at <= cost])))
+    return tuple(found)
 
 
 def _with_values(outcome: Outcome, values: Array) -> Outcome:

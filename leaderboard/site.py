@@ -9,6 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from leaderboard.board import build_board, ranked_sample
 from leaderboard.compare import Comparison, compare
 from leaderboard.export import csv_text, export_rows, json_bytes
@@ -23,6 +25,8 @@ from leaderboard.pages.layout import content_policy as content_policy
 from leaderboard.pages.lines import across_lines, task_lines
 from leaderboard.pages.links import Links, file_key, static_links
 from leaderboard.pages.scores import render_scores
+from leaderboard.pages.sharing import sharing
+from leaderboard.pages.spending import spending_curves
 from leaderboard.results import JournalEntry, Plan, Result
 from leaderboard.rows import Board, TaskBoard
 from leaderboard.scores import CLEAN, score
@@ -63,12 +67,16 @@ def pages_of(source: Source) -> Iterator[tuple[str, str | bytes]]:
     paired = frozenset(file_key(row.entry) for row in board.entries[:MOST_PAIRED])
     names = [task.task for task in board.tasks]
     top, below = static_links(0, paired, DOWNLOADS), static_links(1, paired, DOWNLOADS)
+    order = {row.entry: place for place, row in enumerate(board.entries)}
+    comparison = replace(comparison, entries=tuple(sorted(comparison.entries, key=lambda one: order[one.entry])))
     rows = export_rows(board, levels, cells=True)
     yield "data/board.csv", csv_text(rows)
     yield "data/board.json", json_bytes(board.suite, rows)
     for pair in pairs_of(source, board):
         yield f"compare/{pair.keys[0]}--{pair.keys[1]}.html", render_compare(pair, below)
     for view in views_of(source, board):
+        assert view.sharing is not None
+        yield f"badges/{view.key}.svg", view.sharing.badge.encode()
         yield f"entries/{view.key}.html", render_entry(view, below)
     for task in board.tasks:
         yield (
@@ -125,6 +133,7 @@ def views_of(source: Source, board: Board) -> Iterator[EntryView]:
             across=across,
             peers=peers,
             key=file_key(across.entry),
+            sharing=sharing(board, across.entry),
         )
 
 
@@ -142,6 +151,7 @@ def _place(source: Source, task: TaskBoard, entry: str) -> Place:
         row=row,
         level=source.levels.get(entry, ""),
         shown=gallery(first, [one for one in attacked if one.cell.attack != CLEAN], source.read, source.originals),
+        spending=spending_curves(row, source.results),
     )
 
 

@@ -97,7 +97,7 @@ def render_task(
         scripts=[LISTING, TABLES],
         task=shown,
         rows=rows,
-        columns=wording.threat_columns(shown),
+        columns=[_applying(one, rows) for one in wording.threat_columns(shown)],
         metric_name=task.metric.name if task.metric is not None else "the metric",
         curves=_curves(rows, shown),
         findings=[finding for row in rows for finding in row.findings],
@@ -132,6 +132,13 @@ def _embedded(listing: Listing, links: Links) -> object:
     from markupsafe import Markup
 
     return Markup(table_json(listing, links))  # which holds no character that markup would know
+
+
+def _applying(columns: wording.ThreatColumns, rows: Sequence[TaskRow]) -> wording.ThreatColumns:
+    """Without the attacks that apply to no entry: they are told with their reasons below."""
+    met = [cell for row in rows for cell in columns.cells(row) if cell is not None]
+    labels = {cell.label for cell in met if cell.status != "n/a"}
+    return columns._replace(labels=tuple(label for label in columns.labels if label in labels))
 
 
 def _about(task: TaskBoard) -> str:

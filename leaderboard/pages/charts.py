@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 
 if TYPE_CHECKING:
@@ -16,21 +16,27 @@ WIDTH: Final = 460
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 12.0, 44.0
 _STYLES: Final = 6
+_ZERO: Final = 34.0  # of a logarithmic axis, left of its lowest power
 
 
 class Line(NamedTuple):
-    """One curve. points: x, quality in [0, 1], and the ends of its interval, by rising x."""
+    """One curve. points: x, quality in [0, 1], and the ends of its interval, by rising x.
+
+    drawn: as a line, as steps that hold a value until the next, or as dots that are not joined.
+    """
 
     name: str
     points: tuple[tuple[float, float, float, float], ...]
+    drawn: Literal["line", "steps", "dots"] = "line"
 
 
 def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], *, log: bool = False) -> Markup:
-    """A figure of curves from 0 to 1. log: whether x, which is then above 0, is shown by its logarithm."""
+    """A figure of curves from 0 to 1. log: whether x is shown by its logarithm, and 0 left of all the rest."""
     from markupsafe import Markup, escape
 
     found = sorted({point[0] for line in lines for point in line.points})
-    scale = _Scale(found[0] if log else 0.0, found[-1], log)
+    scale = _log_scale(found) if log else _Scale(0.0, found[-1])
+    ticks = _powers(scale) if log else found
     mark = hashlib.sha256(repr((title, lines)).encode()).hexdigest()[:12]
     parts = [
         Markup(
@@ -38,7 +44,7 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], *,
             '<title id="t{}">{}</title><desc id="d{}">{}</desc>'
         ).format(WIDTH, HEIGHT, mark, mark, mark, title, mark, described(x_label, lines)),
         *(_y_tick(value) for value in (0.0, 0.25, 0.5, 0.75, 1.0)),
-        *(_x_tick(value, scale) for value in _ticks(found, scale)),
+        *(_x_tick(value, scale) for value in _apart(ticks, scale)),
         Markup('<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
             (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 6, x_label
         ),
@@ -52,11 +58,9 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], *,
     if len(lines) > 1:
         parts.append(Markup('<ul class="legend">'))
         parts += [
-            Markup(
-                '<li><svg class="swatch" viewBox="0 0 28 8" aria-hidden="true">'
-                '<path class="line s{}" d="M0 4H28"/></svg>'
-                "{}</li>"
-            ).format(number % _STYLES, line.name)
+            Markup('<li><svg class="swatch" viewBox="0 0 28 8" aria-hidden="true">{}</svg>{}</li>').format(
+                _swatch(line, number % _STYLES), line.name
+            )
             for number, line in enumerate(lines)
         ]
         parts.append(Markup("</ul>"))
@@ -74,16 +78,33 @@ def described(x_label: str, lines: Sequence[Line]) -> str:
 
 
 class _Scale(NamedTuple):
+    """low, high: the ends. log: low is then above 0, and zero says whether a place left of it is kept for 0."""
+
     low: float
     high: float
-    log: bool
+    log: bool = False
+    zero: bool = False
 
     def place(self, x: float) -> float:
-        span = WIDTH - _LEFT - _RIGHT
-        if self.log:
-            width = math.log(self.high / self.low) or 1.0
-            return _LEFT + span * math.log(x / self.low) / width
-        return _LEFT + span * (x - self.low) / ((self.high - self.low) or 1.0)
+        left = _LEFT + (_ZERO if self.zero else 0.0)
+        span = WIDTH - left - _RIGHT
+        if not self.log:
+            return left + span * (x - self.low) / ((self.high - self.low) or 1.0)
+        if x <= 0:
+            return _LEFT + 8
+        return left + span * math.log(x / self.low) / (math.log(self.high / self.low) or 1.0)
+
+
+def _log_scale(found: Sequence[float]) -> _Scale:
+    above = [value for value in found if value > 0] or [1.0]
+    return _Scale(above[0], above[-1] if above[-1] > above[0] else 10 * above[0], log=True, zero=found[0] <= 0)
+
+
+def _powers(scale: _Scale) -> list[float]:
+    """The powers of ten on a logarithmic axis; its ends where fewer than two lie on it."""
+    exponents = range(math.ceil(math.log10(scale.low)), math.floor(math.log10(scale.high)) + 1)
+    powers = [10.0**exponent for exponent in exponents]
+    return [*([0.0] if scale.zero else []), *(powers if len(powers) > 1 else [scale.low, scale.high])]
 
 
 def _y(value: float) -> float:
@@ -106,14 +127,18 @@ def _x_tick(value: float, scale: _Scale) -> Markup:
     x, y = scale.place(value), _y(0)
     return Markup(
         '<path class="axis" d="M{:.1f} {:.1f}v4"/>'
-        '<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{:g}</text>'
-    ).format(x, y, x, y + 15, value)
+        '<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>'
+    ).format(x, y, x, y + 15, _number(value))
 
 
-def _ticks(found: Sequence[float], scale: _Scale) -> list[float]:
-    """The values of x that were measured, as far as their numbers do not run into each other."""
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1_000 else f"{value / 1e3:.3g}k" if value < 1e6 else f"{value / 1e6:.3g}M"
+
+
+def _apart(ticks: Sequence[float], scale: _Scale) -> list[float]:
+    """The ticks as far as their numbers do not run into each other."""
     kept: list[float] = []
-    for value in found:
+    for value in ticks:
         if not kept or scale.place(value) - scale.place(kept[-1]) >= 24:
             kept.append(value)
     return kept
@@ -123,13 +148,32 @@ def _curve(line: Line, style: int, scale: _Scale) -> list[Markup]:
     from markupsafe import Markup
 
     at = [(scale.place(x), _y(y), _y(low), _y(high)) for x, y, low, high in line.points]
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _, _ in at)
-    parts = [Markup('<path class="line s{}" d="M{}"/>').format(style, path)]
+    parts = []
+    if line.drawn != "dots":
+        path = f"{at[0][0]:.1f} {at[0][1]:.1f}"
+        for x, y, _, _ in at[1:]:
+            path += f"H{x:.1f}V{y:.1f}" if line.drawn == "steps" else f"L{x:.1f} {y:.1f}"
+        parts.append(Markup('<path class="line s{}" d="M{}"/>').format(style, path))
     for x, y, low, high in at:
-        parts.append(
-            Markup(
-                '<path class="whisker s{}" d="M{:.1f} {:.1f}V{:.1f}M{:.1f} {:.1f}h6M{:.1f} {:.1f}h6"/>'
-                '<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>'
-            ).format(style, x, low, high, x - 3, low, x - 3, high, style, x, y)
-        )
+        # Dots and the steps below them share their places: only one of them shows its intervals, the other its values.
+        if line.drawn != "dots":
+            parts.append(
+                Markup('<path class="whisker s{}" d="M{:.1f} {:.1f}V{:.1f}M{:.1f} {:.1f}h6M{:.1f} {:.1f}h6"/>').format(
+                    style, x, low, high, x - 3, low, x - 3, high
+                )
+            )
+        if line.drawn != "steps":
+            parts.append(
+                Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
+                    style, x, y, 3.4 if line.drawn == "dots" else 2.6
+                )
+            )
     return parts
+
+
+def _swatch(line: Line, style: int) -> Markup:
+    from markupsafe import Markup
+
+    if line.drawn == "dots":
+        return Markup('<circle class="dot s{}" cx="14" cy="4" r="2.6"/>').format(style)
+    return Markup('<path class="line s{}" d="M0 4H28"/>').format(style)

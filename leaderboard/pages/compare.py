@@ -113,6 +113,8 @@ def _attacks(
         mine = columns.cells(one) if one is not None else [None] * len(columns.labels)
         theirs = columns.cells(other) if other is not None else [None] * len(columns.labels)
         for label, first, second in zip(columns.labels, mine, theirs, strict=True):
+            if all(cell is None or cell.status == "n/a" for cell in (first, second)):
+                continue  # nothing to compare; the entries' own pages say why
             gap = _gap(*(known.get(cell.id) if cell is not None else None for cell in (first, second)))
             found.append(AttackPair(columns.threat, label, first, second, gap))
     return found

@@ -11,20 +11,23 @@ import msgspec
 from leaderboard.pages.board import menu_of
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.examples import Shown
-from leaderboard.pages.layout import TABLES, render
+from leaderboard.pages.layout import COPY, TABLES, render
 from leaderboard.pages.links import Links
+from leaderboard.pages.sharing import Sharing
+from leaderboard.pages.spending import SpendingCurve, spending_chart
 from leaderboard.results import Metric
 from leaderboard.rows import EntryRow, Measurement, TaskRow, ThreatRow
 from leaderboard.statistics import RankInterval
 
 
-_LIMIT: Final = re.compile(r"#([1-9][0-9]*)$")
+_LIMIT: Final = re.compile(r"(?:<=|#)([1-9][0-9]*)$")  # as threats end, `pixels-linf:0.1@scores<=1000`
 
 
 class Place(msgspec.Struct, frozen=True):
     """The entry on one task. level: of its verification, empty where none is told. shown: its adversarial examples.
 
-    facts: further lines about it, as name, text and an address or nothing, such as who submitted it.
+    facts: further lines about it, as name, text and an address or nothing, such as who submitted it. spending: what
+    its attacks spent.
     """
 
     task: str
@@ -35,6 +38,7 @@ class Place(msgspec.Struct, frozen=True):
     level: str = ""
     shown: tuple[Shown, ...] = ()
     facts: tuple[tuple[str, str, str], ...] = ()
+    spending: tuple[SpendingCurve, ...] = ()
 
 
 class EntryView(msgspec.Struct, frozen=True):
@@ -47,6 +51,7 @@ class EntryView(msgspec.Struct, frozen=True):
     across: EntryRow | None = None
     peers: tuple[tuple[str, str], ...] = ()  # name and key of entries that it may be compared with
     key: str = ""
+    sharing: Sharing | None = None
 
     @property
     def rank(self) -> RankInterval | None:
@@ -62,7 +67,7 @@ def render_entry(view: EntryView, links: Links) -> str:
         view.suite,
         links,
         menu=menu_of(view.tasks),
-        scripts=[TABLES],
+        scripts=[TABLES, COPY],
         view=view,
         pairs=pairs,
         charts={place.task: charts_of(place) for place in view.places},
@@ -72,7 +77,8 @@ def render_entry(view: EntryView, links: Links) -> str:
 
 
 def charts_of(place: Place) -> list[object]:
-    """The budget curves and the query curves of an entry on one task."""
+    """The budget curves and the query curves of an entry on one task, threat by threat."""
+    spent = {one.threat: one for one in place.spending}
     charts: list[object] = []
     for threat in ranking_first(place.row):
         points = tuple((p.share, p.quality, p.quality_interval.low, p.quality_interval.high) for p in threat.curve)
@@ -88,8 +94,10 @@ def charts_of(place: Place) -> list[object]:
         lines = _query_lines(place.row, threat.threat)
         if lines:
             charts.append(
-                line_chart(f"Query curve under {threat.threat}", "queries an example", "quality", lines, log=True)
+                line_chart(f"Limits of queries under {threat.threat}", "queries an example", "quality", lines, log=True)
             )
+        if threat.threat in spent and len({one.passes for one in spent[threat.threat].points}) > 1:
+            charts.append(spending_chart(spent[threat.threat]))
     return charts
 
 

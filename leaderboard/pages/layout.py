@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 STYLE: Final = "board.css"
 TABLES: Final = "tables.js"
 LISTING: Final = "listing.js"
+COPY: Final = "copy.js"
 # Columns that say nothing per unit of weight, which is a word in speech: curves show the first, the others are of a
 # whole utterance.
 _HIDDEN: Final = ("budget_x", "snr_db", "reached_target")

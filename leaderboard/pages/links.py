@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from typing import Final
 from urllib.parse import quote
 
 
@@ -12,9 +13,12 @@ _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))})
 
 
+DOWNLOADS: Final = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}  # formats of a board, and how they are called
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses with places in braces: task and entry take {key}, compare takes {one} and {other}.
+    """Addresses with places in braces: task, entry and badge take {key}, compare takes {one} and {other}.
 
     An empty pattern means that there is no such page, and then nothing links to it. pairs: the entries that have a
     page with each other, None where any two have. downloads: what a board may be had as, by its name.
@@ -26,6 +30,7 @@ class Links:
     compare: str
     defenses: str
     scores: str
+    badge: str = ""
     home: str = ""
     pairs: frozenset[str] | None = None
     downloads: dict[str, str] = field(default_factory=dict)
@@ -35,6 +40,9 @@ class Links:
 
     def to_entry(self, key: str) -> str:
         return self.entry.replace("{key}", quote(key, safe=""))
+
+    def to_badge(self, key: str) -> str:
+        return self.badge.replace("{key}", quote(key, safe=""))
 
     def to_pair(self, one: str, other: str) -> str:
         """The page of two entries, empty where there is none; the same page in either order."""
@@ -59,6 +67,7 @@ STATIC = Links(
     compare="compare/{one}--{other}.html",
     defenses="defenses.html",
     scores="scores.html",
+    badge="badges/{key}.svg",
 )
 
 
@@ -73,6 +82,7 @@ def static_links(depth: int = 0, pairs: frozenset[str] | None = None, downloads:
         compare=up + STATIC.compare,
         defenses=up + STATIC.defenses,
         scores=up + STATIC.scores,
+        badge=up + STATIC.badge,
         pairs=pairs,
-        downloads={name.rpartition(".")[2].upper(): f"{up}data/{name}" for name in downloads},
+        downloads={DOWNLOADS[name.rpartition(".")[2]]: f"{up}data/{name}" for name in downloads},
     )
