@@ -20,7 +20,7 @@ from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import admit
 from leaderboard.database.suites import SuiteFacts, write_suite
-from leaderboard.results import Result
+from leaderboard.results import Cost, Result
 
 
 SUITE = "tiny@1"
@@ -42,16 +42,21 @@ def make_bundle(
     attacks: tuple[str, ...] = ("noise", "pgd"),
     kind: BundleKind = "entry",
     target: str | None = None,
+    passes: int = 0,
 ) -> str:
-    """Writes a bundle of a few records and returns its id. right: how many examples withstand the attacks."""
+    """Writes a bundle of a few records and returns its id. right: how many examples withstand the attacks; passes:
+    what the first attack spent on each, the next one twice as much, and so on.
+    """
     model_hash = f"{random.Random(name).getrandbits(256):064x}"
     results = []
-    for attack in ("none", *attacks):
+    for number, attack in enumerate(("none", *attacks)):
         of = cell(task, name, attack, model_hash=model_hash)
         good = total if attack == "none" else right
         values = [1.0] * good + [0.0] * (total - good)
         random.Random(f"{name}{attack}").shuffle(values)
-        results.append(Result(id=of.id, cell=of, status="ok", metric=METRICS[task], examples=examples(task, values)))
+        cost = Cost(forwards=passes * number * total, queries=passes * number * total)
+        measured = examples(task, values)
+        results.append(Result(id=of.id, cell=of, status="ok", metric=METRICS[task], examples=measured, cost=cost))
     return write_bundle(
         path,
         Parts(

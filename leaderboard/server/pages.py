@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from leaderboard.badge import badge_svg, badge_words
 from leaderboard.database.boards import Across, PublicBoard
 from leaderboard.database.suites import facts_of
 from leaderboard.pages.layout import STYLE, content_policy, environment, part
 from leaderboard.pages.links import file_key
-from leaderboard.server import views
+from leaderboard.server import exports, views
 from leaderboard.server.api import answer, submission_of
 from leaderboard.server.boards import Answer, Published, page_count
 from leaderboard.server.limits import retry_after
 from leaderboard.server.schemas import as_state
 from leaderboard.server.state import limited, state_of
+from leaderboard.server.stored import entry_row
 
 
 REFRESH_SECONDS: Final = 3
@@ -92,6 +96,38 @@ async def compare(request: Request, suite: str, one: str, other: str) -> Respons
     return await _kept(request, f"{suite}/compare/{one}/{other}", lambda: views.compare_page(state, found, *pair))
 
 
+@router.get("/boards/{suite}/entries/{key}/badge.svg")
+async def badge(request: Request, suite: str, key: str) -> Response:
+    """The badge of an entry: less work to make than a place among the kept pages is worth."""
+    found = _board(request, suite)
+    made = badge_svg(*badge_words(suite, entry_row(_entry(found, key))))
+    return answer(request, Answer.of(made.encode()), "image/svg+xml")
+
+
+@router.get("/boards/{suite}/defenses")
+async def defenses(request: Request, suite: str, against: str = "", number: Number = 1) -> Response:
+    """What entries gain and pay against the undefended one, or against another."""
+    found = _board(request, suite)
+    _check_page(number, found.across)
+    other, state = _entry(found, against) if against else None, limited(request)
+    key = f"{suite}/defenses/{against}?{number}"
+    return await _kept(request, key, lambda: views.defenses_page(state, found, other, number))
+
+
+@router.get("/boards/{suite}/export.{kind}")
+async def export(request: Request, suite: str, kind: str) -> Response:
+    """The board as a table."""
+    found = _board(request, suite)
+    if kind not in exports.MEDIA_TYPES:
+        raise HTTPException(404, f"A board can be had as {', '.join(exports.MEDIA_TYPES)}")
+    state, name = limited(request), f"{suite}.{kind}"
+    ready = await _ready(request, f"{suite}/export/{kind}", lambda: exports.export(state, found, kind))
+    if kind == "parquet":  # which is kept as text, in base64
+        ready = Answer(await run_in_threadpool(base64.b64decode, ready.body), ready.etag)
+    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    return answer(request, ready, exports.MEDIA_TYPES[kind], **{"content-disposition": disposition})
+
+
 @router.get("/boards/{suite}/scores")
 async def scores(request: Request, suite: str) -> Response:
     """How scores are made."""
@@ -106,7 +142,14 @@ def submission(request: Request, bundle: str) -> Response:
     """A submission's state and history; looks again by itself until it is decided."""
     found = as_state(submission_of(limited(request), bundle))
     waits = found.state in ("queued", "verifying")
-    text = notice(f"{found.name}: {found.state}", submission=found, refresh=REFRESH_SECONDS if waits else 0)
+    links = views.links_of(found.suite)
+    text = notice(
+        f"{found.name}: {found.state}",
+        submission=found,
+        refresh=REFRESH_SECONDS if waits else 0,
+        task=links.to_task(file_key(found.task)),
+        entry=links.to_entry(file_key(found.name)) if found.state == "accepted" else "",
+    )
     return page(request, Answer.of(text.encode()))
 
 
@@ -128,8 +171,13 @@ def notice(
     boards: Sequence[PublicBoard] | None = None,
     submission: Any = None,
     refresh: int = 0,
+    task: str = "",
+    entry: str = "",
 ) -> str:
-    """A small page as text: a submission, the list of boards, or one sentence. What it is given is escaped."""
+    """A small page as text: a submission, the list of boards, or one sentence. What it is given is escaped.
+
+    task, entry: where a submission's task and its entry are shown; no address is no link.
+    """
     from markupsafe import Markup
 
     template = environment().get_template("notice.html")
@@ -139,6 +187,8 @@ def notice(
         boards=boards,
         submission=submission,
         refresh=refresh,
+        task=task,
+        entry=entry,
         style=Markup(part(STYLE)),
         policy=content_policy(part(STYLE)),
     )
@@ -146,11 +196,16 @@ def notice(
 
 async def _kept(request: Request, key: str, render: Callable[[], str], media_type: str = HTML) -> Response:
     """A page that lies ready, or is made now and kept while the boards stay as they are."""
-    published: Published = request.state.published
-    ready = published.pages.get(key)
-    if ready is None:
-        ready = await run_in_threadpool(state_of(request).boards.page, published, key, render)
+    ready = await _ready(request, key, render)
     return page(request, ready) if media_type == HTML else answer(request, ready, media_type)
+
+
+async def _ready(request: Request, key: str, render: Callable[[], str]) -> Answer:
+    published: Published = request.state.published
+    found = published.pages.get(key)
+    if found is None:
+        found = await run_in_threadpool(state_of(request).boards.page, published, key, render)
+    return found
 
 
 def _board(request: Request, suite: str) -> PublicBoard:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-import msgspec
-from sqlalchemy import select
-
-from leaderboard.bundle.errors import BundleError
-from leaderboard.bundle.reading import Bundle, open_bundle
+from leaderboard.bundle.reading import Bundle
 from leaderboard.database.boards import Across, Line, PublicBoard
-from leaderboard.database.models import StoredResult
-from leaderboard.database.scoring import unpack
 from leaderboard.pages.board import render_across, render_task
-from leaderboard.pages.compare import Pair, TaskPair, pair_task, render_compare
+from leaderboard.pages.compare import Pair, TaskPair, pair_task, render_compare, samples_of
+from leaderboard.pages.defenses import render_defenses
 from leaderboard.pages.entry import EntryView, Place, render_entry
 from leaderboard.pages.examples import Shown, gallery
-from leaderboard.pages.links import Links, file_key
+from leaderboard.pages.links import DOWNLOADS, Links, file_key
 from leaderboard.pages.listing import across_listing, table_json, task_listing
 from leaderboard.pages.scores import render_scores
+from leaderboard.pages.sharing import sharing
+from leaderboard.pages.spending import spending_curves
 from leaderboard.results import Result
-from leaderboard.rows import EntryRow, TaskBoard, TaskRow
+from leaderboard.rows import Board, TaskRow
 from leaderboard.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count
+from leaderboard.server.defenses import compare_served
 from leaderboard.server.lines import across_lines, task_lines
 from leaderboard.server.state import State
-from leaderboard.statistics import Sample
+from leaderboard.server.stored import (
+    bundles_of,
+    counted_records,
+    entry_row,
+    line_of,
+    reader,
+    samples,
+    task_board,
+    task_rows,
+)
 
 
 MOST_PEERS: Final = 12  # entries that an entry's page offers for comparison
@@ -41,11 +48,18 @@ def links_of(suite: str) -> Links:
         task=f"{base}/tasks/{{key}}",
         entry=f"{base}/entries/{{key}}",
         compare=f"{base}/compare/{{one}}/{{other}}",
-        defenses="",
+        defenses=f"{base}/defenses",
         scores=f"{base}/scores",
+        badge=f"{base}/entries/{{key}}/badge.svg",
         home="/",
-        downloads={"JSON": f"/v1{base}"},
+        downloads={name: f"{base}/export.{kind}" for kind, name in DOWNLOADS.items()},
     )
+
+
+def public_site(state: State) -> str:
+    """Under which address the world knows this server: the first name that it was given, behind TLS; else nothing."""
+    names = [name for name in state.settings.hosts if "." in name and name.rpartition(".")[2].isalpha()]
+    return f"https://{names[0]}" if names else ""
 
 
 def across_page(board: PublicBoard, number: int) -> str:
@@ -71,9 +85,7 @@ def task_page(state: State, board: PublicBoard, task: str, number: int) -> str:
     rows = task_rows(state, shown)
     return render_task(
         board.suite,
-        TaskBoard(
-            task, board.metrics.get(task), board.threats[task], tuple(rows[one.id] for one in shown if one.id in rows)
-        ),
+        task_board(board, task, [rows[one.id] for one in shown if one.id in rows]),
         task_lines(board, task),
         links,
         tuple(board.tasks),
@@ -95,38 +107,71 @@ def table(board: PublicBoard, task: str) -> str:
 
 def entry_page(state: State, board: PublicBoard, across: Across) -> str:
     """One entry on every task, with its adversarial examples."""
-    lines = {task: _line(board, task, across.entry) for task in board.tasks}
+    lines = {task: line_of(board, task, across.entry) for task in board.tasks}
     rows = task_rows(state, [line for line in lines.values() if line is not None])
     places = [
         _place(state, board, task, line, rows[line.id])
         for task, line in lines.items()
         if line is not None and line.id in rows
     ]
+    alone = Board(board.suite, (entry_row(across),), tuple(task_board(board, one.task, [one.row]) for one in places))
+    links, site = links_of(board.suite), public_site(state)
+    key = file_key(across.entry)
     view = EntryView(
         suite=board.suite,
         entry=across.entry,
         tasks=tuple(board.tasks),
         places=tuple(places),
-        across=_entry_row(across),
+        across=alone.entries[0],
         peers=tuple((one.entry, file_key(one.entry)) for one in board.across[:MOST_PEERS] if one is not across),
-        key=file_key(across.entry),
+        key=key,
+        sharing=sharing(
+            alone,
+            across.entry,
+            page=f"{site}{links.to_entry(key)}" if site else "",
+            badge=f"{site}{links.to_badge(key)}" if site else "",
+        ),
     )
-    return render_entry(view, links_of(board.suite))
+    return render_entry(view, links)
 
 
 def compare_page(state: State, board: PublicBoard, one: Across, other: Across) -> str:
     """Two entries side by side."""
     places: list[TaskPair] = []
     for task in board.tasks:
-        lines = [_line(board, task, entry.entry) for entry in (one, other)]
-        rows = task_rows(state, [line for line in lines if line is not None])
-        samples = _samples(state, [line for line in lines if line is not None and not line.unranked])
-        first, second = ((rows.get(line.id), samples.get(line.id)) if line else (None, None) for line in lines)
+        lines = [line_of(board, task, entry.entry) for entry in (one, other)]
+        there = [line for line in lines if line is not None]
+        rows, ranked = task_rows(state, there), samples(state, there)
+        records: dict[str, Result] = {}
+        for line in there:
+            records |= counted_records(rows[line.id], bundles_of(state, line)) if line.id in rows else {}
+        first, second = ((rows.get(line.id), ranked.get(line.id)) if line else (None, None) for line in lines)
         metric, threat = board.metrics.get(task), board.threats[task]
-        places.append(pair_task(task, metric, threat, (first[0], second[0]), (first[1], second[1])))
+        places.append(
+            pair_task(task, metric, threat, (first[0], second[0]), (first[1], second[1]), samples_of(records))
+        )
     keys = (file_key(one.entry), file_key(other.entry))
     pair = Pair(board.suite, one.entry, other.entry, keys, tuple(board.tasks), tuple(places))
     return render_compare(pair, links_of(board.suite))
+
+
+def defenses_page(state: State, board: PublicBoard, against: Across | None, number: int) -> str:
+    """What entries gain and pay against one of them, a hundred a page."""
+    links = links_of(board.suite)
+    chosen = f"against={quote(file_key(against.entry), safe='')}&" if against is not None else ""
+    shown = board.across[(number - 1) * PER_PAGE : number * PER_PAGE]
+    pages = page_count(board.across)
+    return render_defenses(
+        compare_served(state, board, against.entry if against is not None else "", shown),
+        links,
+        others=[
+            (one.entry, f"{links.defenses}?against={quote(file_key(one.entry), safe='')}")
+            for one in board.across[:MOST_PEERS]
+        ],
+        clean_paired=False,
+        earlier=f"{links.defenses}?{chosen}page={number - 1}" if number > 1 else "",
+        later=f"{links.defenses}?{chosen}page={number + 1}" if number < pages else "",
+    )
 
 
 def scores_page(board: PublicBoard, unrealisable: Sequence[str]) -> str:
@@ -135,29 +180,12 @@ def scores_page(board: PublicBoard, unrealisable: Sequence[str]) -> str:
     return render_scores(board.suite, tasks, board.metrics, board.threats, unrealisable, links_of(board.suite))
 
 
-def task_rows(state: State, lines: Sequence[Line]) -> dict[str, TaskRow]:
-    """The rows of some entries with their ranks, by bundle."""
-    by_id = {line.id: line for line in lines}
-    query = select(StoredResult.bundle, StoredResult.row).where(StoredResult.bundle.in_(by_id))
-    with state.database.read() as session:
-        found = {bundle: msgspec.json.decode(row, type=TaskRow) for bundle, row in session.execute(query)}
-    return {
-        bundle: msgspec.structs.replace(row, rank=by_id[bundle].rank, unranked=by_id[bundle].unranked)
-        for bundle, row in found.items()
-    }
-
-
-def _samples(state: State, lines: Sequence[Line]) -> dict[str, Sample]:
-    query = select(StoredResult.bundle, StoredResult.sample).where(StoredResult.bundle.in_([one.id for one in lines]))
-    with state.database.read() as session:
-        return {bundle: unpack(sample, {}) for bundle, sample in session.execute(query) if sample}
-
-
 def _place(state: State, board: PublicBoard, task: str, line: Line, row: TaskRow) -> Place:
     facts = [("Submitted by", line.submitter, ""), ("Submission", line.id[:12], f"/submissions/{line.id}")]
     facts += [("Licence", line.licence, "")] if line.licence else []
     facts += [("Link", line.url, line.url)] if line.url else []
     facts += [("Lowered by", other[:12], f"/submissions/{other}") for other in line.stronger]
+    bundles = bundles_of(state, line)
     return Place(
         task=task,
         key=file_key(task),
@@ -165,16 +193,15 @@ def _place(state: State, board: PublicBoard, task: str, line: Line, row: TaskRow
         ranking_threat=board.threats[task],
         row=row,
         level=line.level,
-        shown=_examples(state, line),
+        shown=_examples(state, bundles),
         facts=tuple(facts),
+        spending=spending_curves(row, counted_records(row, bundles)),
     )
 
 
-def _examples(state: State, line: Line) -> tuple[Shown, ...]:
-    """What there is to see of an entry's attacks; nothing where its bundle cannot be read any more."""
-    try:
-        bundles = [open_bundle(state.depot.bundle_path(one)) for one in (line.id, *line.stronger)]
-    except (BundleError, OSError):
+def _examples(state: State, bundles: Sequence[Bundle]) -> tuple[Shown, ...]:
+    """What there is to see of an entry's attacks."""
+    if not bundles:
         return ()
     results = list(bundles[0].records.values())
     clean = next((one for one in results if one.cell.attack == CLEAN and one.status == "ok"), None)
@@ -183,31 +210,8 @@ def _examples(state: State, line: Line) -> tuple[Shown, ...]:
         attacked = sorted(
             (one for one in bundle.records.values() if one.cell.attack != CLEAN), key=lambda one: one.cell.label
         )
-        found += gallery(clean, attacked, _reader(bundle), state.settings.originals)
+        found += gallery(clean, attacked, reader(bundle), state.settings.originals)
     return tuple(found)
-
-
-def _reader(bundle: Bundle) -> Callable[[Result], bytes | None]:
-    return lambda result: bundle.evidence(result.id) if result.id in bundle.evidence_cells else None
-
-
-def _line(board: PublicBoard, task: str, entry: str) -> Line | None:
-    return next((line for line in board.tasks[task] if line.entry == entry), None)
-
-
-def _entry_row(line: Across) -> EntryRow:
-    return EntryRow(
-        entry=line.entry,
-        clean=line.clean,
-        clean_interval=line.clean_interval,
-        robust=line.robust,
-        robust_interval=line.robust_interval,
-        bound=line.bound,
-        retention=line.retention,
-        rank=line.rank,
-        unranked=line.unranked,
-        verdict=line.verdict,  # type: ignore[arg-type]
-    )
 
 
 def _page(address: str, number: int, pages: int) -> str:

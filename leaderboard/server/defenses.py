@@ -1,0 +1,62 @@
+"""Defenses by domain on a published board: what each entry gains and pays against one of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from leaderboard.compare import BASELINE, Change, Comparison, Effect, EntryComparison, summarise
+from leaderboard.database.boards import Across, Line, PublicBoard, Value
+from leaderboard.server.state import State
+from leaderboard.server.stored import samples
+from leaderboard.statistics import Difference, Interval, Sample, difference
+
+
+_EFFECTS: dict[int, Effect] = {1: "helps", -1: "hurts", 0: "not separable"}
+
+
+def compare_served(state: State, board: PublicBoard, baseline: str, shown: Sequence[Across]) -> Comparison:
+    """Some entries of a board against one, which is the entry named `undefended` where none is named.
+
+    Robust qualities are paired example by example. Of clean passes a board keeps the figures alone, so the interval of
+    their difference is not paired.
+    """
+    against = baseline or BASELINE
+    wanted = {one.entry for one in shown} | {against}
+    lines = {task: {line.entry: line for line in found if line.entry in wanted} for task, found in board.tasks.items()}
+    known = samples(state, [line for found in lines.values() for line in found.values()])
+    entries = []
+    for one in shown:
+        if one.entry == against:
+            continue
+        changes = tuple(
+            _change(task, found.get(one.entry), found.get(against), against, known) for task, found in lines.items()
+        )
+        entries.append(EntryComparison(one.entry, changes, summarise(changes)))
+    has_baseline = any(against in found for found in lines.values())
+    return Comparison(board.suite, against, has_baseline, tuple(board.tasks), tuple(entries))
+
+
+def unpaired(one: Value, other: Value) -> Difference:
+    """The difference of two qualities from their own intervals (Zou and Donner 2008, doi:10.1002/sim.3095). Of
+    outcomes of the same examples, which agree more often than not, it is wider than a paired one.
+    """
+    estimate = one.quality - other.quality
+    mine, theirs = one.quality_interval, other.quality_interval
+    below = math.hypot(one.quality - mine.low, theirs.high - other.quality)
+    above = math.hypot(mine.high - one.quality, other.quality - theirs.low)
+    return Difference(estimate, Interval(max(-1.0, estimate - below), min(1.0, estimate + above)), 0)
+
+
+def _change(task: str, one: Line | None, other: Line | None, baseline: str, known: dict[str, Sample]) -> Change:
+    if one is None or other is None:
+        reason = "not measured" if one is None else f"{baseline} was not measured"
+        return Change(task, "no result", None, None, reason)
+    clean = unpaired(one.clean, other.clean) if one.clean is not None and other.clean is not None else None
+    mine, theirs = known.get(one.id), known.get(other.id)
+    if mine is None:
+        return Change(task, "no result", None, clean, one.unranked)
+    if theirs is None:
+        return Change(task, "no result", None, clean, f"{baseline}: {other.unranked}")
+    robust = difference([mine], [theirs])
+    return Change(task, _EFFECTS[robust.separable], robust, clean)

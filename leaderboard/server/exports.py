@@ -1,0 +1,49 @@
+"""A published board as a table: CSV, JSON and Parquet, as leaderboard.export makes them of a static one.
+
+One row for each entry, task and threat. Cells are left out: of ten thousand entries they are hundreds of megabytes, and
+each entry has its own under /v1/entries.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from leaderboard.database.boards import PublicBoard
+from leaderboard.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
+from leaderboard.rows import Board
+from leaderboard.server.state import State
+from leaderboard.server.stored import AT_ONCE, entry_row, task_board, task_rows
+
+
+MEDIA_TYPES: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+def export(state: State, board: PublicBoard, kind: str) -> str:
+    """The table as text; Parquet, which is none, in base64."""
+    rows = served_rows(state, board)
+    match kind:
+        case "csv":
+            return csv_text(rows)
+        case "json":
+            return json_bytes(board.suite, rows).decode("ascii")
+        case _:
+            return base64.b64encode(parquet_bytes(rows)).decode("ascii")
+
+
+def served_rows(state: State, board: PublicBoard) -> list[ExportRow]:
+    """The rows of a board, in its order, a part at a time: of all that the store knows of an entry they are little."""
+    entries = tuple(entry_row(line) for line in board.across)
+    found: list[ExportRow] = []
+    for task, lines in board.tasks.items():
+        for at in range(0, len(lines), AT_ONCE):
+            part = lines[at : at + AT_ONCE]
+            rows = task_rows(state, part)
+            shown = task_board(board, task, [rows[line.id] for line in part if line.id in rows])
+            levels = {line.entry: line.level for line in part}
+            found += export_rows(Board(board.suite, entries, (shown,)), levels)
+    return found

@@ -1,0 +1,200 @@
+"""A served board in a browser, from a submission that waits to how scores are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from browsing import chromium, page_of
+from serving import STUB, Place, place, post, reaches, serving, until, working
+from stores import SUITE, make_bundle
+from synthetic import CONTROL, IMAGE
+from test_pages_browser import CONTRAST, entries
+
+from leaderboard.server.pages import REFRESH_SECONDS
+
+
+BOARD = f"/boards/{SUITE}"
+VERIFYING_SECONDS = REFRESH_SECONDS + 1.0  # so that a page that looks again cannot miss it
+Opened = Callable[..., AbstractContextManager[Any]]
+
+
+class Served(NamedTuple):
+    where: Place
+    client: httpx.Client
+    submission: str  # of an entry that is accepted
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Three entries: one re-scored, two re-run of which one is on two tasks; and no worker any more."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "store").mkdir()
+    where = place(folder, f"sqlite:///{folder}/store/board.sqlite3")
+    where.stub.write_text(STUB.replace("time.sleep(1.5)", f"time.sleep({VERIFYING_SECONDS})"))
+    with serving(where, "--requests", "0", "--submissions", "0") as (client, _):
+        with working(where, "--rerun", "0"):
+            sent(client, where, "looked-at", right=20)
+        with working(where):
+            submission = sent(client, where, "undefended", right=8)
+            sent(client, where, "hardened", right=30)
+            sent(client, where, "hardened", right=30, task=CONTROL)
+        yield Served(where, client, submission)
+
+
+@pytest.fixture(scope="module")
+def opened(served: Served) -> Iterator[Opened]:
+    with chromium() as browser:
+        yield partial(_opened, browser, str(served.client.base_url).rstrip("/"))
+
+
+@contextmanager
+def _opened(browser: Any, server: str, path: str, **options: Any) -> Iterator[Any]:
+    """A page of the server; fails where its console complains or anything but the server is asked for anything."""
+    options = {"viewport": {"width": 1200, "height": 900}, "base_url": server, **options}
+    with page_of(browser, **options) as (page, complaints):
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path)
+        yield page
+        assert complaints == []
+        assert all(url.startswith((f"{server}/", "data:", "about:")) for url in asked), asked
+
+
+def sent(client: httpx.Client, where: Place, name: str, *, wait: bool = True, **changes: Any) -> str:
+    bundle = make_bundle(where.folder / "one.rab", name, passes=5, **changes)
+    assert post(client, where, (where.folder / "one.rab").read_bytes()).status_code == 201
+    if wait:
+        reaches(client, bundle, "accepted")
+        until(lambda: bundle in client.get(f"/v1{BOARD}").text, "it is on the board")
+    return bundle
+
+
+def test_a_submission_is_watched_until_it_is_on_the_board(served: Served, opened: Opened, tmp_path: Path) -> None:
+    where, client, _ = served
+    bundle = sent(client, where, "brief-net", wait=False, right=25)
+    with opened(f"/submissions/{bundle}") as page, ExitStack() as stack:
+        status = page.get_by_role("status")
+        assert status.inner_text() == "queued"
+        page.screenshot(path=str(tmp_path / "queued.png"), full_page=True)
+        stack.enter_context(working(where))
+        # Nobody reloads the page: it does so itself.
+        for wanted in ("verifying", "accepted re-run"):
+            page.get_by_role("status").filter(has_text=wanted).wait_for(timeout=20_000)
+            if wanted == "verifying":
+                assert "1 of 2" in page.locator("main").inner_text()
+                page.screenshot(path=str(tmp_path / "verifying.png"), full_page=True)
+        assert page.locator('meta[http-equiv="refresh"]').count() == 0
+        assert "accepted, re-run" in page.locator("main").inner_text()
+        until(lambda: bundle in client.get(f"/v1{BOARD}").text, "it is on the board")
+        page.get_by_role("link", name=SUITE).click()
+        assert "brief-net" in entries(page)
+        page.go_back()
+        page.get_by_role("link", name="brief-net").click()
+        assert page.locator("h1").inner_text() == "brief-net"
+
+
+def test_the_board_sorts_filters_and_searches(opened: Opened) -> None:
+    with opened(BOARD) as page:
+        column = page.get_by_role("button", name=IMAGE)
+        column.click()
+        assert page.locator('th[aria-sort="descending"]').inner_text().startswith(IMAGE)
+        assert entries(page)[0] == "hardened"
+        column.click()
+        assert entries(page)[0] == "undefended"
+        page.get_by_label("Verification").select_option("re-scored")
+        assert entries(page) == ["looked-at"]
+        address = page.url
+        page.goto("about:blank")
+        page.goto(address)
+        assert entries(page) == ["looked-at"]
+        page.get_by_role("button", name="Clear").click()
+        page.get_by_role("searchbox").fill("HARD")
+        assert entries(page) == ["hardened"]
+        page.get_by_role("searchbox").fill("")
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name="CSV").click()
+        assert waiting.value.suggested_filename == f"{SUITE}.csv"
+        assert Path(waiting.value.path()).read_text(encoding="utf-8").startswith("suite,row,entry,task,")
+
+
+def test_from_the_board_to_how_scores_are_made(opened: Opened, tmp_path: Path) -> None:
+    with opened(BOARD, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.get_by_role("link", name=IMAGE).first.click()
+        assert page.locator("h1").inner_text() == IMAGE
+        page.get_by_role("link", name="hardened").first.click()
+        assert page.locator("h1").inner_text() == "hardened"
+        assert page.locator("figure.chart").count() >= 1
+        page.get_by_text("Query curves as tables").first.click()
+        assert page.get_by_role("columnheader", name="worst case so far").first.is_visible()
+        badge = page.locator("img.badge")
+        assert badge.evaluate("one => one.complete && one.naturalWidth") > 100
+        page.get_by_role("button", name="Copy the results").click()
+        page.get_by_text("Copied.").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()").startswith("---\nmodel-index:")
+        page.screenshot(path=str(tmp_path / "entry.png"), full_page=True)
+        page.get_by_role("region", name="Compare with").get_by_role("link", name="undefended").click()
+        assert page.locator("h1").inner_text() == "hardened and undefended"
+        assert "better" in page.get_by_role("row", name=re.compile(IMAGE)).first.inner_text()
+        page.go_back()
+        page.go_back()
+        page.get_by_label("compare hardened").check()
+        page.get_by_label("compare undefended").check()
+        page.get_by_role("link", name="Paired differences").click()
+        assert page.locator("h1").inner_text() == "hardened and undefended"
+        page.get_by_role("link", name="Defenses by domain").click()
+        assert "helps" in page.get_by_role("row", name=re.compile("hardened")).first.inner_text()
+        page.get_by_role("navigation", name="Difference to another entry").get_by_role("link", name="hardened").click()
+        assert "hurts" in page.get_by_role("row", name=re.compile("undefended")).first.inner_text()
+        page.get_by_role("link", name="How scores are made").click()
+        assert page.locator("h1").inner_text() == "How scores are made"
+        page.get_by_role("link", name="RobustArena").click()
+        assert page.locator("h1").inner_text() == "Robustness across domains"
+
+
+def test_the_keyboard_alone_gets_to_an_entry(opened: Opened) -> None:
+    focused = "document.activeElement.innerText || document.activeElement.id || document.activeElement.className"
+    with opened(BOARD) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate(focused) == "Skip to the content"
+        page.keyboard.press("Enter")
+        seen = []
+        while not seen or seen[-1] != "hardened":
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate(focused))
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", seen
+            assert len(seen) < 60
+        assert {"search", "ranked", "Clear", "rank", "mean robust"} <= set(seen)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/entries/hardened")
+        reached = page.evaluate(
+            "[...document.querySelectorAll('a[href], button, summary, pre, [role=region]')]"
+            ".filter((one) => one.checkVisibility() && one.tabIndex < 0).map((one) => one.outerHTML)"
+        )
+        assert reached == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_never_scrolls_sideways_and_every_text_can_be_read(
+    scheme: str, served: Served, opened: Opened, tmp_path: Path
+) -> None:
+    paths = [
+        f"{BOARD}{path}"
+        for path in ("", f"/tasks/{IMAGE}", "/entries/hardened", "/compare/hardened/undefended", "/defenses", "/scores")
+    ]
+    with opened(BOARD, viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
+        for path in (*paths, f"/submissions/{served.submission}"):
+            page.goto(path)
+            page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+            poor = page.evaluate(CONTRAST)
+            assert poor == [], (path, poor[:3])
+            page.screenshot(path=str(tmp_path / f"{path.strip('/').replace('/', '-')}-{scheme}.png"), full_page=True)
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (dark == "rgb(20, 23, 27)") == (scheme == "dark")
