@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class OwnData:
 
     folder: Path
     id: str
-    manifest: Manifest
+    manifest: Manifest = field(compare=False)  # the id says which one it is
 
     @property
     def task(self) -> str:

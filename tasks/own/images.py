@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adversarial.errors import DataError
 from tasks.image.facts import Digits
 from tasks.own import Arrays, Manifest, OwnData
 from tasks.own.labels import class_names, label_of
-from tasks.own.reading import Rows, Wanted
+from tasks.own.reading import Rows, Wanted, opened
 
 
 ROLES: Final[Mapping[str, Sequence[str]]] = {
@@ -22,6 +23,7 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
 DIGITS: Final = tuple(map(str, range(10)))
 LARGEST: Final = 1024  # pixels a side
 GREY: Final = ("1", "L", "LA")
+Pixels = NDArray[np.uint8]
 
 
 def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
@@ -29,23 +31,32 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, 
     classes = class_names(test, wanted.classes)
     if len(classes) < 2:
         raise DataError(f"there are {len(classes)} classes; a classifier needs two")
-    named = bool(test.names_of("label"))
-    parts: dict[str, Arrays] = {}
-    shape: tuple[int, ...] = ()
+    names = test.names_of("label")
+    pictures: dict[str, list[Pixels]] = {}
+    labels: dict[str, list[int]] = {}
+    sides: tuple[int, ...] = ()
     for split, rows in (("test", test), ("validation", fit)):
-        images, labels = [], []
+        pictures[split], labels[split] = [], []
         for number, row in rows:
-            where = f"row {number}"
-            image = _pixels(row["image"], wanted.size, shape[:1], rows, where)
-            shape = shape or image.shape
-            if image.shape != shape:
+            where = f"row {number} of {rows.name}"
+            image = _pixels(row["image"], wanted.size, rows.folder, where)
+            sides = sides or image.shape[1:]
+            if image.shape[1:] != sides:
                 raise DataError(
-                    f"{where}: a picture of {_size(image.shape)}, and others have {_size(shape)}; "
+                    f"{where}: a picture of {_size(image.shape[1:])}, and others have {_size(sides)}; "
                     "--size N resizes and crops all of them to N x N"
                 )
-            images.append(image)
-            labels.append(label_of(row["label"], classes, named, where))
-        parts[split] = {"images": np.stack(images), "labels": np.array(labels, np.int64)}
+            pictures[split].append(image)
+            labels[split].append(label_of(row["label"], classes, names, where))
+    shape = (max(len(image) for images in pictures.values() for image in images), *sides)
+    parts: dict[str, Arrays] = {
+        # A grey picture among coloured ones is one whose three channels are alike.
+        split: {
+            "images": np.stack([np.broadcast_to(image, shape) for image in images]),
+            "labels": np.array(labels[split], np.int64),
+        }
+        for split, images in pictures.items()
+    }
     reads = shape == (1, 8, 8) and classes == DIGITS
     return Manifest("image-digits", {}, classes=classes, shape=shape, reference_models=reads), parts
 
@@ -57,23 +68,19 @@ def load(data: OwnData, split: str) -> Digits:
     return Digits(data.ids(split), images, arrays["labels"])
 
 
-def _pixels(value: Any, size: int, channels: tuple[int, ...], rows: Rows, where: str) -> np.ndarray[Any, Any]:
-    """uint8 [channels, height, width]. channels: of the pictures before, if there were any."""
-    from PIL import Image, UnidentifiedImageError
+def _pixels(value: Any, size: int, folder: Path, where: str) -> Pixels:
+    """uint8 [1 or 3, height, width], turned as the camera says it was held."""
+    from PIL import Image, ImageOps
 
     try:
-        if isinstance(value, dict):
-            value = io.BytesIO(value["bytes"]) if value.get("bytes") else rows.folder / value["path"]
-        elif isinstance(value, str):
-            value = rows.folder / value
-        elif isinstance(value, bytes):
-            value = io.BytesIO(value)
-        picture: Any = value if isinstance(value, Image.Image) else Image.open(value)
-        grey = channels == (1,) if channels else picture.mode in GREY
-        if picture.mode[:1] in "IF":
-            raise DataError(f"{where}: a picture of more than 8 bits a channel; save it with 8")
-        picture = picture.convert("L" if grey else "RGB")
-    except (OSError, UnidentifiedImageError, TypeError, KeyError, ValueError) as error:
+        with Image.open(opened(value, folder)) as found:
+            if found.mode[:1] in "IF":
+                raise DataError(f"{where}: a picture of more than 8 bits a channel ({found.mode}); save it with 8")
+            grey = found.mode in GREY
+            picture = ImageOps.exif_transpose(found).convert("L" if grey else "RGB")
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise what they like at bytes that are no picture
         raise DataError(f"{where}: no picture that can be read: {str(error)[:200]}") from None
     if size:
         share = size / min(picture.size)
@@ -86,5 +93,5 @@ def _pixels(value: Any, size: int, channels: tuple[int, ...], rows: Rows, where:
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[2]} x {shape[1]}"
+def _size(sides: tuple[int, ...]) -> str:
+    return f"{sides[1]} x {sides[0]}"

@@ -16,15 +16,31 @@ def class_names(test: Rows, given: Sequence[str]) -> tuple[str, ...]:
     if names := test.names_of("label"):
         return names
     found = {value for value in test.values_of("label") if value is not None}
-    whole = all(isinstance(value, int) or (isinstance(value, float) and value.is_integer()) for value in found)
-    return tuple(map(str, sorted(map(int, found)))) if whole else tuple(sorted(map(str, found)))
+    if all(_whole(value) is not None for value in found):
+        return tuple(map(str, sorted({int(value) for value in found})))
+    return tuple(sorted(map(str, found)))
 
 
-def label_of(value: Any, classes: Sequence[str], named: bool, where: str) -> int:
-    """A label's number. named: whether the data set numbers its classes itself. Raises DataError."""
-    if named and isinstance(value, int) and 0 <= value < len(classes):
-        return value
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if not (named and isinstance(value, int)) and value is not None and text in classes:
-        return classes.index(text)
-    raise DataError(f"{where}: label {value!r} is none of {', '.join(classes)}; choose a split that has labels")
+def label_of(value: Any, classes: Sequence[str], names: Sequence[str], where: str) -> int:
+    """A label's number: by its name, or as a number that counts the classes. names: what the data set itself calls
+    them, in the order in which it numbers them, empty where it does not say. Raises DataError."""
+    number = _whole(value)
+    if value is not None:
+        if names and number is not None:
+            name = names[number] if 0 <= number < len(names) else None
+        else:
+            name = str(value if number is None else number)
+        if name in classes:
+            return classes.index(name)
+        counted = len(names) == len(classes) if names else not any(name.isdecimal() for name in classes)
+        if number is not None and counted and 0 <= number < len(classes):
+            return number
+    raise DataError(
+        f"{where}: label {value!r} is none of {', '.join(classes)[:200]}; choose a split that has labels, or name the "
+        "classes with --classes"
+    )
+
+
+def _whole(value: Any) -> int | None:
+    """The number of a label that is one: 1, 1.0 and true."""
+    return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else None

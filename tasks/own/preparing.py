@@ -44,8 +44,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
 def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
     """Reads the data and writes them to a folder of their own, named by what they are, in `folder`.
 
-    The same rows make the same bytes and the same name; what is there already is kept. Raises InvalidOption for a task
-    that takes no data, DataError for data that do not fit it.
+    The same rows make the same bytes and the same name; what is there already is kept, or made whole. Raises
+    InvalidOption for a task that takes no data, DataError for data that do not fit it.
     """
     if task not in KINDS:
         raise InvalidOption(f"{task} takes no data; those that do are {', '.join(KINDS)}")
@@ -61,19 +61,29 @@ def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
     }
     content = manifest_bytes(msgspec.structs.replace(manifest, splits=splits))
     target = folder / hashlib.sha256(content).hexdigest()[:SHORT]
-    if not target.is_dir():
-        _write(target, {**{f"{split}.safetensors": data for split, data in files.items()}, MANIFEST: content})
+    _write(target, {**{f"{split}.safetensors": data for split, data in files.items()}, MANIFEST: content})
     return open_data(target)
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:
-    """All of the files, or none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=target.parent))
+    """All of the files, or none; where the folder is there, those that are not as they should be. Raises DataError."""
+    scratch = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=target.parent))
         for name, content in files.items():
             (scratch / name).write_bytes(content)
         scratch.chmod(0o755)
-        scratch.rename(target)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            for name, content in files.items():
+                if not (target / name).is_file() or (target / name).read_bytes() != content:
+                    (scratch / name).replace(target / name)
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror}; name another folder") from None
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)

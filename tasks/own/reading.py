@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
+import io
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +18,10 @@ from adversarial.errors import DataError, UnknownName
 
 
 MIRROR: Final = "ROBUSTARENA_HUB_MIRROR"  # a folder laid out as <owner>/<name>, where there is no network
-FILES: Final = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
+_EMPTY: Final = {"keep_default_na": False, "na_values": [""]}  # the words "null" and "None" are words
+FILES: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    ".csv": ("csv", _EMPTY),
+    ".tsv": ("csv", {"sep": "\t", **_EMPTY}),
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
     ".parquet": ("parquet", {}),
@@ -48,9 +52,10 @@ class Wanted:
 class Rows:
     """Rows of a split in the order in which they are attacked. numbers: their places in the split of the source.
 
-    folder: what a path in a row is relative to.
+    name: of that split. folder: what a path in a row is relative to.
     """
 
+    name: str
     table: Any
     numbers: tuple[int, ...]
     columns: Mapping[str, str]
@@ -82,20 +87,39 @@ def read(wanted: Wanted, roles: Mapping[str, Sequence[str]]) -> tuple[Rows, Rows
     splits, folder = _splits(wanted.source)
     test = _named(wanted.split, splits, _TEST, "split")
     rest = {name: rows for name, rows in splits.items() if name != test}
-    fit = _named(wanted.fit_split, splits if wanted.fit_split else rest, _FIT, "fit split") if len(splits) > 1 else ""
+    fit = ""
+    if wanted.fit_split or rest:
+        fit = _named(wanted.fit_split, splits if wanted.fit_split else rest, _FIT, "fit split")
     if fit == test:
         raise DataError(f"attacks must not learn on what they are measured on: {test} is both; choose another split")
     columns = _columns(wanted.columns, roles, list(splits[test].column_names))
+    if fit and (missing := set(columns.values()) - set(splits[fit].column_names)):
+        raise DataError(f"the split {fit} has no column {', '.join(sorted(missing))}, and {test} has")
     order = _shuffled(len(splits[test]))
     if fit:
         learned = _shuffled(len(splits[fit]))[:FIT_ROWS]
-        return _rows(splits[test], order, columns, folder), _rows(splits[fit], learned, columns, folder)
+        return (
+            Rows(test, splits[test], tuple(order), columns, folder),
+            Rows(fit, splits[fit], tuple(learned), columns, folder),
+        )
     few = len(order) // FIT_SHARE
     if not few:
         raise DataError(f"{wanted.source} has {len(order)} rows; at least {FIT_SHARE} are needed")
-    return _rows(splits[test], order[few:], columns, folder), _rows(
-        splits[test], order[:few][:FIT_ROWS], columns, folder
-    )
+    parts = order[few:], order[:few][:FIT_ROWS]
+    rows, learned_on = (Rows(test, splits[test], tuple(part), columns, folder) for part in parts)
+    return rows, learned_on
+
+
+def opened(value: Any, folder: Path) -> Path | io.BytesIO:
+    """A file that a row names or holds: its bytes, its path, or both in a dict. Raises TypeError where it has none."""
+    path: Any = value
+    if isinstance(value, dict):
+        path = value.get("bytes") or value.get("path")
+    if isinstance(path, bytes):
+        return io.BytesIO(path)
+    if not isinstance(path, str):
+        raise TypeError("the column holds no file")
+    return folder / path
 
 
 def _splits(source: str) -> tuple[dict[str, Any], Path]:
@@ -104,8 +128,11 @@ def _splits(source: str) -> tuple[dict[str, Any], Path]:
         if path.suffix.lower() not in FILES:
             raise DataError(f"{path}: expected a file that ends in {', '.join(FILES)}, or a folder")
         kind, options = FILES[path.suffix.lower()]
-        return _loaded(source, kind, data_files={"all": str(path)}, **options), path.parent
+        # A path is a pattern to `datasets`, and a split must have a name of its own; a file alone is its one split.
+        return _loaded(source, kind, data_files={"train": glob.escape(str(path))}, **options), path.parent
     if path.is_dir():
+        if glob.escape(source) != source:
+            raise DataError(f"{source}: a folder's name with *, ? or [ is read as a pattern; rename it")
         return _loaded(source, str(path)), path
     if not _HUB_ID.fullmatch(source):
         raise DataError(f"there is no file or folder {path}, and OWNER/NAME of a data set on the Hub looks otherwise")
@@ -130,20 +157,22 @@ def _loaded(source: str, *arguments: str, **options: Any) -> dict[str, Any]:
 
 
 def _undecoded(rows: Any, datasets: Any) -> Any:
-    """Sound stays as its bytes: decoding it is soundfile's work, not that of a further library."""
+    """Sounds and pictures stay as their bytes, and are decoded where their row is known: by soundfile and Pillow."""
     for name, kind in rows.features.items():
-        if isinstance(kind, datasets.Audio):
-            rows = rows.cast_column(name, datasets.Audio(decode=False))
+        if isinstance(kind, (datasets.Audio, datasets.Image)):
+            rows = rows.cast_column(name, type(kind)(decode=False))
     return rows
 
 
 @contextlib.contextmanager
 def _quiet(datasets: Any) -> Iterator[None]:
-    shown = datasets.are_progress_bars_disabled() is False
+    shown, level = datasets.are_progress_bars_disabled() is False, datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what is wrong is raised as well
     try:
         yield
     finally:
+        datasets.logging.set_verbosity(level)
         if shown:
             datasets.enable_progress_bars()
 
@@ -175,10 +204,6 @@ def _columns(given: Mapping[str, str], roles: Mapping[str, Sequence[str]], names
             )
         found[role] = fitting[0]
     return found
-
-
-def _rows(table: Any, numbers: Sequence[int], columns: Mapping[str, str], folder: Path) -> Rows:
-    return Rows(table, tuple(numbers), columns, folder)
 
 
 def _shuffled(count: int) -> list[int]:

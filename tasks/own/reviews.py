@@ -33,15 +33,15 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, 
             f"expected the classes {' and '.join(LABELS)}, found {', '.join(classes)[:200]}; "
             "--classes NAME,NAME says what they are called, the negative one first"
         )
-    named, parts = bool(test.names_of("label")), {}
+    names, parts = test.names_of("label"), {}
     for split, rows in (("test", test), ("validation", fit)):
         texts, labels = [], []
         for number, row in rows:
-            text, where = str(row["text"] or ""), f"row {number}"
+            text, where = "" if row["text"] is None else str(row["text"]), f"row {number} of {rows.name}"
             if not 0 < len(tokenise(text)) <= MOST_WORDS:
                 raise DataError(f"{where}: expected 1 to {MOST_WORDS} words, got {text!r:.80}")
             texts.append(text)
-            labels.append(label_of(row["label"], classes, named, where))
+            labels.append(label_of(row["label"], classes, names, where))
         parts[split] = {**texts_as_arrays("texts", texts), "labels": np.array(labels, np.int64)}
     return Manifest("sentiment-reviews", {}, classes=LABELS), parts
 

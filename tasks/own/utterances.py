@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adversarial.errors import DataError
 from tasks.own import Arrays, Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
-from tasks.own.reading import Rows, Wanted
+from tasks.own.reading import Rows, Wanted, opened
 from tasks.speech.corpus import SAMPLE_RATE, WORDS, Samples, Utterances
 
 
@@ -35,8 +35,8 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, 
     for split, rows in (("test", test), ("validation", fit)):
         samples, texts = [], []
         for number, row in rows:
-            where = f"row {number}"
-            own, own_hz = _sound(row["audio"], rows, where)
+            where = f"row {number} of {rows.name}"
+            own, own_hz = _sound(row["audio"], rows.folder, where)
             rate_hz = rate_hz or own_hz
             if own_hz != rate_hz:
                 if not wanted.rate_hz:
@@ -77,9 +77,10 @@ def plain_text(value: Any, where: str) -> str:
 
     Raises DataError for other letters than a to z, and where nothing is said.
     """
-    text = _DIGIT.sub(lambda figure: f" {WORDS[int(figure[0])]} ", "" if value is None else str(value))
-    text = unicodedata.normalize("NFKD", text.replace("'", "").replace("\u2019", "")).lower()
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    text = unicodedata.normalize("NFKD", "" if number is None else str(number)).lower()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter) and letter not in "'\u2019")
+    text = _DIGIT.sub(lambda figure: f" {WORDS[int(figure[0])]} ", text)
     words = " ".join(_GAP.sub(" ", text).split())
     if not words:
         raise DataError(f"{where}: nothing is said ({value!r}); leave silent recordings out")
@@ -88,7 +89,7 @@ def plain_text(value: Any, where: str) -> str:
     return words
 
 
-def _sound(value: Any, rows: Rows, where: str) -> tuple[NDArray[np.float64], int]:
+def _sound(value: Any, folder: Path, where: str) -> tuple[NDArray[np.float64], int]:
     """Mono samples in [-1, 1), and their rate."""
     import soundfile
 
@@ -96,10 +97,7 @@ def _sound(value: Any, rows: Rows, where: str) -> tuple[NDArray[np.float64], int
         if isinstance(value, dict) and value.get("array") is not None:
             samples, rate_hz = np.asarray(value["array"], dtype=np.float64), int(value["sampling_rate"])
         else:
-            if isinstance(value, dict):
-                value = io.BytesIO(value["bytes"]) if value.get("bytes") else value["path"]
-            source = rows.folder / value if isinstance(value, str) else value
-            samples, rate_hz = soundfile.read(source, dtype="float64")
+            samples, rate_hz = soundfile.read(opened(value, folder), dtype="float64")
     except (OSError, RuntimeError, TypeError, KeyError, ValueError) as error:
         raise DataError(f"{where}: no sound that can be read: {str(error)[:200]}") from None
     mono: NDArray[np.float64] = samples.mean(1) if samples.ndim == 2 else samples
