@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
-from leaderboard.results import Examples, Result
+from leaderboard.results import BUDGET_PREFIX, Diagnostic, Examples, Result
 
 
 if TYPE_CHECKING:
@@ -23,16 +24,23 @@ if TYPE_CHECKING:
 
 # Kernels of another machine round otherwise, which may flip a row that stands on its decision.
 DIFFERING_SHARE: Final = 0.01
+COST_SHARE: Final = 0.1  # rows that leave one pass later on another machine
+LONGEST_DETAIL: Final = 1_000  # characters
 FEW: Final = 8  # examples that show whether an attack applies
 
 
 class CellCheck(msgspec.Struct, frozen=True):
-    """What was checked of one cell. check: `re-scored`, `re-run`, or `claimed` with the reason in detail."""
+    """What was checked of one cell. check: `re-scored`, `re-run`, or `claimed` with the reason in detail.
+
+    corrected: values by example where the check found others; a board shows these. diagnostics: that the check found.
+    """
 
     id: str
     label: str
     check: str
     detail: str = ""
+    corrected: dict[str, float] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought) -> CellCheck:
@@ -44,20 +52,33 @@ def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brou
     if result.status == "n/a" and not planned.reason:
         return _still_not_applicable(result, planned)
     if result.status != "ok":
-        return CellCheck(result.id, label, "claimed", f"{result.status}: {result.reason}")
+        return CellCheck(result.id, label, "claimed", f"{result.status}: {result.reason}"[:LONGEST_DETAIL])
     assert result.examples is not None
     task = task_of_cell(planned)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    _check_columns(label, result.examples, planned)
     if planned.cell.attack == NONE:
-        found = _clean(task, brought, planned)
+        found, diagnostics = _clean(task, brought, planned)
     elif not result.artifacts:
         raise BundleError(f"{label}: stores no adversarial examples")
     else:
         try:
             found = _of_evidence(task, brought, planned, bundle.evidence(result.id))
         except NotApplicable as error:
-            return CellCheck(result.id, label, "claimed", str(error))
-    _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
-    return CellCheck(result.id, label, "re-scored", f"{len(found.ids)} examples")
+            return CellCheck(result.id, label, "claimed", str(error)[:LONGEST_DETAIL])
+    corrected = _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
+    detail = f"{len(found.ids)} examples" + (f", {len(corrected)} corrected" if corrected else "")
+    return CellCheck(result.id, label, "re-scored", detail, corrected, diagnostics)
+
+
+def _check_columns(label: str, examples: Examples, planned: PlannedCell) -> None:
+    """Curves have the suite's budgets, or none: nobody draws further ones."""
+    allowed = {f"{BUDGET_PREFIX}{share:g}" for share in planned.curve}
+    found = {name for name in examples.columns if name.startswith(BUDGET_PREFIX)}
+    if not found <= allowed:
+        raise BundleError(
+            f"{label}: has columns {', '.join(sorted(found - allowed))}, which the suite does not ask for"
+        )
 
 
 def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
@@ -65,16 +86,18 @@ def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
     again = measure(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW))).result
     if again.status != "n/a":
         raise BundleError(f"{planned.cell.label}: claimed n/a ({result.reason}), and here it is {again.status}")
-    return CellCheck(result.id, planned.cell.label, "re-run", f"n/a: {again.reason}")
+    return CellCheck(result.id, planned.cell.label, "re-run", f"n/a: {again.reason}"[:LONGEST_DETAIL])
 
 
-def _clean(task: Task, brought: Brought, planned: PlannedCell) -> Rescored:
+def _clean(task: Task, brought: Brought, planned: PlannedCell) -> tuple[Rescored, tuple[Diagnostic, ...]]:
     from adversarial.ledger import Ledger
     from tasks.protocol import Rescored
 
     trial = _trial(planned)
     measured = task.measure(brought.victim, trial, Ledger())
-    return Rescored(measured.ids, measured.values, measured.distances, (False,) * len(measured.ids))
+    within = (False,) * len(measured.ids)
+    found = Rescored(measured.ids, measured.values, measured.weights, measured.distances, within)
+    return found, tuple(Diagnostic(one.name, one.severity, one.detail) for one in measured.findings)
 
 
 def _of_evidence(task: Task, brought: Brought, planned: PlannedCell, data: bytes) -> Rescored:
@@ -102,15 +125,16 @@ def _trial(planned: PlannedCell) -> Any:
     )
 
 
-def _compare(label: str, examples: Examples, found: Rescored, higher_is_better: bool) -> None:
-    """Refuses what is over budget, and values that the stored examples do not have."""
-    if examples.ids != found.ids:
-        raise BundleError(f"{label}: the examples are not those of the data")
+def _compare(label: str, examples: Examples, found: Rescored, higher_is_better: bool) -> dict[str, float]:
+    """The values that the stored examples have where the record says otherwise; a few rounded otherwise are no fault.
+
+    Raises BundleError for what is over budget, and for more than a few values that the stored examples do not have.
+    """
+    _check_same_examples(label, examples, found.ids, found.weights)
     beyond = [row for row, over in enumerate(found.over) if over]
     if beyond:
         raise BundleError(f"{label}: {len(beyond)} adversarial examples are over budget; first {found.ids[beyond[0]]}")
-    rows = zip(examples.values, found.values, strict=True)
-    differing = [row for row, (claimed, value) in enumerate(rows) if abs(claimed - value) > 1e-6 * max(1, abs(value))]
+    differing = _differing(examples.values, found.values)
     if len(differing) > DIFFERING_SHARE * len(found.ids):
         row = differing[0]
         better = (examples.values[row] > found.values[row]) == higher_is_better
@@ -119,20 +143,50 @@ def _compare(label: str, examples: Examples, found: Rescored, higher_is_better: 
             f"{found.ids[row]}: claimed {examples.values[row]:g}, found {found.values[row]:g}"
             + (" (the model is worse than claimed)" if better else " (not adversarial)")
         )
+    return {found.ids[row]: found.values[row] for row in differing}
 
 
-def measured_again(result: Result, planned: PlannedCell) -> CellCheck:
-    """Measures a cell from scratch; raises BundleError where it comes out otherwise."""
+def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> CellCheck:
+    """Measures a cell from scratch; raises BundleError where it comes out otherwise.
+
+    before: what its stored examples showed. Of each example the worse of the two counts: both are true of the model.
+    """
     label = planned.cell.label
     again = measure(planned).result
-    if again.status != "ok" or again.examples is None or result.examples is None:
+    if again.status != "ok" or again.examples is None or result.examples is None or again.metric is None:
         raise BundleError(f"{label}: measured again it is {again.status}: {again.reason}")
     claimed, found = result.examples, again.examples
-    if claimed.ids != found.ids:
+    _check_same_examples(label, claimed, found.ids, found.weights)
+    if claimed.columns.keys() != found.columns.keys():
+        raise BundleError(f"{label}: measured again it has other columns: {', '.join(sorted(found.columns))}")
+    stored = [before.corrected.get(name, value) for name, value in zip(claimed.ids, claimed.values, strict=True)]
+    few = max(1, DIFFERING_SHARE * len(stored))
+    for name, ours, theirs in (
+        ("examples", stored, found.values),
+        *((name, claimed.columns[name], column) for name, column in sorted(found.columns.items())),
+    ):
+        differing = len(_differing(ours, theirs))
+        if differing > few:
+            raise BundleError(f"{label}: measured again, {differing} of {len(theirs)} {name} come out otherwise")
+    spent, needed = result.cost.forwards, again.cost.forwards
+    if abs(spent - needed) > COST_SHARE * max(needed, 1):
+        raise BundleError(f"{label}: measured again it took {needed} forwards, and {spent} are claimed")
+    worse = min if again.metric.ceiling > again.metric.floor else max
+    values = [worse(one, other) for one, other in zip(stored, found.values, strict=True)]
+    corrected = {claimed.ids[row]: values[row] for row in _differing(claimed.values, values)}
+    same = claimed == found and result.diagnostics == again.diagnostics
+    exact = "the same to the last digit" if same else f"{len(corrected)} of {len(values)} values corrected"
+    diagnostics = tuple(dict.fromkeys((*before.diagnostics, *again.diagnostics)))
+    return CellCheck(result.id, label, "re-run", exact, corrected, diagnostics)
+
+
+def _check_same_examples(label: str, claimed: Examples, ids: Sequence[str], weights: Sequence[float]) -> None:
+    if claimed.ids != tuple(ids):
         raise BundleError(f"{label}: the examples are not those of the data")
-    pairs = list(zip(claimed.values, found.values, strict=True))
-    differing = sum(abs(a - b) > 1e-6 * max(1, abs(b)) for a, b in pairs)
-    if differing > max(1, DIFFERING_SHARE * len(pairs)):
-        raise BundleError(f"{label}: measured again, {differing} of {len(pairs)} examples come out otherwise")
-    exact = "the same to the last digit" if claimed == found else f"{differing} of {len(pairs)} values differ"
-    return CellCheck(result.id, label, "re-run", exact)
+    if claimed.weights != tuple(weights):
+        raise BundleError(f"{label}: the examples' weights are not those of the data")
+
+
+def _differing(claimed: Sequence[float], found: Sequence[float]) -> list[int]:
+    pairs = enumerate(zip(claimed, found, strict=True))
+    return [row for row, (one, other) in pairs if abs(one - other) > 1e-6 * max(1.0, abs(other))]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -22,7 +22,7 @@ from adversarial.registry import Registry, resolve
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.rechecking import CellCheck, measured_again, rescored
 from benchmarks.submitting import SOURCE_NAME, benchmark_version
-from benchmarks.suites import suite_named
+from benchmarks.suites import NONE, suite_named
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from tasks.own import OwnData
 
 
+LONGEST: Final = 2_000  # characters of a reason
+LARGEST_BATCH: Final = 4_096
+GOALS: Final = ("flip", "worst", "target")
 _SETTINGS: Final = re.compile(r"[^-]+(-(?P<data>data[0-9a-f]{12}))?(-limit(?P<limit>[1-9][0-9]{0,6}))?")
 
 Level = Literal["refused", "claimed", "re-scored", "re-run"]
@@ -67,13 +70,17 @@ def verify(
     try:
         bundle = open_here(path, registry)
     except BundleError as error:
-        return Verdict("", "refused", (str(error),))
+        return Verdict("", "refused", (_line(str(error)),))
     try:
         if bundle.manifest.kind == "stronger-attack":
             return _stronger(bundle, registry, data)
         return _verified(bundle, registry, data, rerun, nonce, report)
     except (BundleError, RobustArenaError) as error:
-        return Verdict(bundle.id, "refused", (str(error),))
+        return Verdict(bundle.id, "refused", (_line(str(error)),))
+    except (OSError, MemoryError):
+        raise  # of this machine: another attempt may end otherwise
+    except Exception as error:  # a stranger's model and examples may break anything
+        return Verdict(bundle.id, "refused", (_line(f"verification ended with {type(error).__name__}: {error}"),))
 
 
 def open_here(path: Path, registry: Registry) -> Bundle:
@@ -81,10 +88,32 @@ def open_here(path: Path, registry: Registry) -> Bundle:
     return open_bundle(path, Limits(), benchmark=benchmark_version(), metrics=_metrics(registry))
 
 
-def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int) -> tuple[str, ...]:
-    """The cells to measure again: those whose hash with bundle and nonce is smallest, so that nobody can choose."""
-    order = sorted(cells, key=lambda cell: hashlib.sha256(f"{bundle_id}:{nonce}:{cell}".encode()).digest())
-    return tuple(sorted(order[:count]))
+def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int, ranking: Sequence[str] = ()) -> tuple[str, ...]:
+    """The cells to measure again: those whose hash with bundle and nonce is smallest, so that nobody can choose.
+
+    ranking: cells that decide the rank; of them come at least as many as of the others, where there are as many.
+    """
+
+    def shuffled(names: Sequence[str]) -> list[str]:
+        return sorted(names, key=lambda cell: hashlib.sha256(f"{bundle_id}:{nonce}:{cell}".encode()).digest())
+
+    first = shuffled(ranking)[: (count + 1) // 2]
+    rest = shuffled([cell for cell in cells if cell not in first])
+    return tuple(sorted((first + rest)[:count]))
+
+
+def _ranking(bundle: Bundle, planned: Iterable[PlannedCell]) -> list[str]:
+    """The measured attacks under the threat that ranks the entry."""
+    threat = without_access(
+        suite_named(bundle.manifest.suite.partition("-")[0]).ranking_threats[bundle.manifest.entry.task]
+    )
+    ids = {cell.id for cell in planned if cell.cell.attack != NONE and without_access(cell.cell.threat) == threat}
+    return sorted(name for name in ids & bundle.records.keys() if bundle.records[name].status == "ok")
+
+
+def _line(text: str) -> str:
+    """As much of a text as a verdict holds, without the places of this machine."""
+    return text.replace(tempfile.gettempdir(), "")[:LONGEST]
 
 
 def _verified(
@@ -111,11 +140,17 @@ def _verified(
         for place, cell_id in enumerate(sorted(bundle.records), 1):
             report(f"re-scoring {place} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
             checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought)
+        ranking = _ranking(bundle, planned.values())
+        for cell_id in ranking:
+            if checks[cell_id].check == "claimed":
+                raise BundleError(
+                    f"{checks[cell_id].label}: cannot be re-scored, and it ranks: {checks[cell_id].detail}"
+                )
         candidates = [cell_id for cell_id, result in bundle.records.items() if result.status == "ok"]
-        again = drawn(bundle.id, nonce, candidates, rerun)
+        again = drawn(bundle.id, nonce, candidates, rerun, ranking)
         for place, cell_id in enumerate(again, 1):
             report(f"measuring again {place} of {len(again)}: {bundle.manifest.plan[cell_id]}")
-            checks[cell_id] = measured_again(bundle.records[cell_id], planned[cell_id])
+            checks[cell_id] = measured_again(bundle.records[cell_id], planned[cell_id], checks[cell_id])
     level: Level = "re-run" if again else "re-scored"
     reasons = [f"{len(bundle.absent)} cells are missing and count as no result"] if bundle.absent else []
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
@@ -139,10 +174,14 @@ def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData]) -> Ve
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
             same = (cell.data_hash, cell.split, cell.limit) == (like.data_hash, like.split, like.limit)
+            same &= cell.goal in GOALS and 1 <= cell.batch_size <= LARGEST_BATCH
             if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
                 raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
             planned = PlannedCell(cell, first.task_code, "", "", 0.0, id=cell_id, data=first.data)
-            checks.append(rescored(result, planned, bundle, brought))
+            check = rescored(result, planned, bundle, brought)
+            if check.check != "re-scored":
+                raise BundleError(f"{label}: its examples cannot be shown to the model: {check.detail}")
+            checks.append(check)
     return Verdict(bundle.id, "re-scored", (), tuple(checks))
 
 
@@ -184,6 +223,10 @@ def _brought(bundle: Bundle, folder: Path, data: OwnData | None) -> Brought:
     from tasks.bring import bring, parse
 
     found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"), data)
+    carried = {*found.files, SOURCE_NAME}
+    if carried != set(bundle.model_files):
+        odd = ", ".join(sorted(carried ^ set(bundle.model_files)))
+        raise BundleError(f"model: expected the files that make the model and {SOURCE_NAME}, and no other; odd: {odd}")
     if found.hash != bundle.manifest.model_hash:
         raise BundleError(
             f"the model in the bundle hashes to {found.hash[:12]}, its manifest says {bundle.manifest.model_hash[:12]}"
@@ -194,6 +237,8 @@ def _brought(bundle: Bundle, folder: Path, data: OwnData | None) -> Brought:
 def source_text(bundle: Bundle, folder: Path) -> str:
     """How to bring a bundle's model from the folder that it was extracted to; raises BundleError for other kinds."""
     facts = json.loads(bundle.model_file(SOURCE_NAME))
+    if not isinstance(facts, dict):
+        raise BundleError(f"model/{SOURCE_NAME}: expected an object")
     kind, attribute = str(facts.get("kind", "")), str(facts.get("attribute", ""))
     if kind not in ("hf", "torch", "sb3"):
         raise BundleError(f"model/{SOURCE_NAME}: a bundle carries hf, torch or sb3 models, not {kind!r}")

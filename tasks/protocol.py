@@ -111,12 +111,14 @@ class Measurement:
 class Rescored:
     """What stored examples are and do, in the order of the data.
 
-    values: the numerator of the metric, as a Measurement has it. distances: from the undisturbed example, in the units
-    of the threat's radius. over: whether an example is beyond its budget, out of range, or changes padding.
+    values, weights: numerator and denominator of the metric, as a Measurement has them. distances: from the undisturbed
+    example, in the units of the threat's radius. over: whether an example is beyond its budget, out of range, or
+    changes padding.
     """
 
     ids: tuple[str, ...]
     values: tuple[float, ...]
+    weights: tuple[float, ...]
     distances: tuple[float, ...]
     over: tuple[bool, ...]
 

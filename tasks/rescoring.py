@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adversarial.errors import DataError
 from adversarial.inputs import Inputs
+from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.protocol import Rescored, Trial
 from tasks.static import StaticTask
@@ -17,6 +18,9 @@ from tasks.static import StaticTask
 
 class StoringTask(StaticTask, Protocol):
     """A task whose evidence can be read back."""
+
+    def tensors(self, threat: Threat) -> tuple[str, ...]:
+        """The names of the tensors that `evidence` writes for adversarial examples of a threat."""
 
     def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
         """The inverse of `evidence`: each example as a batch of one without padding. Raises DataError for tensors that
@@ -27,8 +31,9 @@ def rescore_static(task: StoringTask, victim: Victim, trial: Trial, evidence: Ma
     """Raises DataError where the evidence is not of these examples."""
     if trial.threat is None:
         raise DataError("a clean pass has no adversarial examples")
+    check_names(evidence, task.tensors(trial.threat))
     stored = task.stored(evidence)
-    found: dict[int, tuple[str, float, float, bool]] = {}
+    found: dict[int, tuple[str, float, float, float, bool]] = {}
     for batch in task.batches(trial.split, trial.limit, trial.batch_size, trial.device):
         if max(batch.positions) >= len(stored):
             raise DataError(f"the evidence holds {len(stored)} examples, and the data go on")
@@ -41,12 +46,13 @@ def rescore_static(task: StoringTask, victim: Victim, trial: Trial, evidence: Ma
         with torch.no_grad():
             outcomes = task.outcomes(victim(inputs), batch)
         for row, position in enumerate(batch.positions):
-            found[position] = (batch.ids[row], outcomes.values[row], float(distance[row]), not bool(within[row]))
+            judged = (batch.ids[row], outcomes.values[row], outcomes.weights[row])
+            found[position] = (*judged, float(distance[row]), not bool(within[row]))
     if len(found) != len(stored):
         raise DataError(f"the evidence holds {len(stored)} examples, the data {len(found)}")
     ordered = [found[position] for position in sorted(found)]
-    ids, values, distances, over = zip(*ordered, strict=True) if ordered else ((), (), (), ())
-    return Rescored(tuple(ids), tuple(values), tuple(distances), tuple(over))
+    ids, values, weights, distances, over = zip(*ordered, strict=True) if ordered else ((),) * 5
+    return Rescored(tuple(ids), tuple(values), tuple(weights), tuple(distances), tuple(over))
 
 
 def cut(joined: Tensor, lengths: Tensor) -> list[Tensor]:
@@ -57,6 +63,13 @@ def cut(joined: Tensor, lengths: Tensor) -> list[Tensor]:
     if sum(sizes) != len(joined):
         raise DataError(f"lengths add up to {sum(sizes)}, and {len(joined)} are stored")
     return list(torch.split(joined, sizes))
+
+
+def check_names(evidence: Mapping[str, Tensor], expected: Sequence[str]) -> None:
+    """Raises DataError for tensors that are missing or that nobody asked for: what they would say is not looked at."""
+    if set(evidence) != set(expected):
+        found = ", ".join(sorted(evidence)) or "none"
+        raise DataError(f"expected the tensors {', '.join(sorted(expected))}, the evidence has {found}")
 
 
 def tensor_of(evidence: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:

@@ -109,7 +109,7 @@ def test_evidence_of_other_examples_is_refused(name: str) -> None:
     for other in (fewer, more):
         with pytest.raises(DataError):
             task.rescore(victim, other, measured.evidence)
-    with pytest.raises(DataError, match="has no tensor"):
+    with pytest.raises(DataError, match="the evidence has none"):
         task.rescore(victim, trial, {})
     with pytest.raises(DataError, match="must be"):
         task.rescore(victim, trial, {key: tensor.to(torch.float64) for key, tensor in measured.evidence.items()})

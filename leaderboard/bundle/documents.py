@@ -15,6 +15,9 @@ from leaderboard.results import ResultError, canonical_json
 
 T = TypeVar("T")
 
+MOST_PARTS = 6_000_000  # values of a document, of which each takes tens of bytes of memory
+OBJECT_PARTS = 6  # that a list or an object counts for
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -24,6 +27,9 @@ def read_json(data: bytes, where: str, *, storable: bool = True) -> Any:
 
     storable: whether texts with U+0000 or half a surrogate pair are refused, as databases and pages do.
     """
+    parts = data.count(b",") + OBJECT_PARTS * (data.count(b"[") + data.count(b"{"))
+    if parts > MOST_PARTS:
+        raise BundleError(f"{where}: expected at most {MOST_PARTS:,} values, which these bytes may go beyond")
     try:
         text = data.decode("utf-8")
         if text.startswith("\ufeff"):

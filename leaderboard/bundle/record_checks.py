@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -16,6 +17,8 @@ NUMBERS_KEY: Final = "robustarena-numbers"  # of a cell's versions
 LARGEST: Final = 1e12  # beyond every metric, distance and count; sums of such numbers stay finite
 LONGEST_WORD: Final = 300
 LONGEST_REASON: Final = 20_000
+MOST_COLUMNS: Final = 32
+_SHARE: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 WORD_ERRORS: Final = ("WER", "word error rate")
 
 
@@ -76,6 +79,12 @@ def _text_faults(result: Result) -> Iterable[str]:
     for what, text in (("reason", result.reason), *((one.name, one.detail) for one in result.diagnostics)):
         if len(text) > LONGEST_REASON:
             yield f"{what}: expected at most {LONGEST_REASON} characters, found {len(text)}"
+    columns = result.examples.columns if result.examples else {}
+    if len(columns) > MOST_COLUMNS:
+        yield f"columns: expected at most {MOST_COLUMNS}, found {len(columns)}"
+    for name in columns:
+        if name.startswith(BUDGET_PREFIX) and not _SHARE.fullmatch(name.removeprefix(BUDGET_PREFIX)):
+            yield f"column {shown(name)}: expected {BUDGET_PREFIX} and a share of the budget"
     for name in result.examples.ids if result.examples else ():
         if len(name) > LONGEST_WORD or not name.isprintable():
             yield f"example id {shown(name)}: expected at most {LONGEST_WORD} printable characters"

@@ -9,23 +9,22 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import delete, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
-from leaderboard.bundle.errors import BundleError
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.models import Account, Entry, StoredBundle, StoredResult
 from leaderboard.database.scoring import basis_of, score_entry
 from leaderboard.database.suites import SuiteFacts, facts_of
-from leaderboard.files import StoreError
-from leaderboard.results import ResultError
+from leaderboard.database.verified import open_verified
 
 
 log = logging.getLogger(__name__)
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An entry on a board. stronger: accepted bundles of attacks against it, sorted."""
+    """An entry on a board. stronger: accepted bundles of attacks against its model, sorted."""
 
     bundle: str
     suite: str
@@ -40,16 +39,16 @@ class Accepted(msgspec.Struct, frozen=True):
 
 def accepted_entries(session: Session, suite: str | None = None) -> list[Accepted]:
     """Every accepted entry, of one suite or of all, sorted by bundle."""
-    against: dict[str, list[str]] = defaultdict(list)
+    against: dict[tuple[str, str, str], set[str]] = defaultdict(set)  # a model that comes back does not shed them
     attack, target = aliased(StoredBundle), aliased(StoredBundle)
     pairs = (
-        select(attack.id, attack.target)
+        select(attack.id, target.suite, target.task, target.model_hash)
         .join(Entry, Entry.id == attack.id)
         .join(target, target.id == attack.target)
         .where(attack.kind != "entry", Entry.state == "accepted", Entry.level.in_(("re-scored", "re-run")))
     )
-    for bundle, its_target in session.execute(pairs):
-        against[str(its_target)].append(bundle)
+    for bundle, *attacked in session.execute(pairs):
+        against[attacked[0], attacked[1], attacked[2]].add(bundle)
     query = (
         select(StoredBundle, Entry.level, Account.name)
         .join(Entry, Entry.id == StoredBundle.id)
@@ -69,7 +68,7 @@ def accepted_entries(session: Session, suite: str | None = None) -> list[Accepte
             url=one.url,
             licence=one.licence,
             submitter=submitter,
-            stronger=tuple(sorted(against[one.id])),
+            stronger=tuple(sorted(against[one.suite, one.task, one.model_hash])),
         )
         for one, level, submitter in session.execute(query)
     ]
@@ -110,8 +109,13 @@ def suites_with_entries(session: Session) -> tuple[str, ...]:
 
 def _score(database: Database, depot: Depot, entry: Accepted, facts: SuiteFacts, basis: str) -> int:
     try:
-        scored = score_entry(depot, entry.bundle, entry.stronger, facts)
-    except (BundleError, StoreError, ResultError):
+        with database.read() as session:
+            own = open_verified(session, depot, entry.bundle)
+            stronger = [open_verified(session, depot, one) for one in entry.stronger]
+        scored = score_entry(own, stronger, facts)
+    except DBAPIError:
+        raise
+    except Exception:  # one entry's records must not keep the others from their board
         log.exception("entry %s is on no board: it cannot be scored", entry.bundle[:12])
         return 0
 

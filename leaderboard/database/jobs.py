@@ -9,12 +9,12 @@ from __future__ import annotations
 import secrets
 from typing import Final, NamedTuple
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from leaderboard.database.engine import clock, now
 from leaderboard.database.history import BOARDS, add_event, raise_counter
-from leaderboard.database.models import Entry, EventKind, Job, StoredVerdict
+from leaderboard.database.models import Entry, EventKind, Job, StoredBundle, StoredVerdict
 from leaderboard.database.verdicts import LONGEST, Circumstances, Verdict, as_text
 
 
@@ -28,13 +28,15 @@ class LeaseLost(RuntimeError):
 
 
 class Taken(NamedTuple):
-    """A job that a worker holds. lease: what it must show; attempt: the first is 1."""
+    """A job that a worker holds. lease: what it must show; attempt: the first is 1. strikes: submissions of the account
+    to the same board that were refused, or withdrawn before there was a verdict."""
 
     id: int
     bundle: str
     lease: str
     nonce: str
     attempt: int
+    strikes: int = 0
 
 
 def take(
@@ -64,7 +66,17 @@ def take(
         return None
     entry = session.get_one(Entry, found.bundle)
     entry.state, entry.changed = "verifying", clock(session)
-    return Taken(found.id, found.bundle, lease, entry.nonce, found.attempts)
+    return Taken(found.id, found.bundle, lease, entry.nonce, found.attempts, _strikes(session, found.bundle))
+
+
+def _strikes(session: Session, bundle: str) -> int:
+    """What keeps an account from trying until the draw leaves its forged cells out: each failure draws more of them."""
+    own = session.get_one(StoredBundle, bundle)
+    judged = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id).exists()
+    failed = or_(Entry.state == "refused", and_(Entry.state == "withdrawn", ~judged))
+    query = select(func.count()).select_from(StoredBundle).join(Entry, Entry.id == StoredBundle.id)
+    same = (StoredBundle.account == own.account, StoredBundle.suite == own.suite, StoredBundle.task == own.task)
+    return session.scalars(query.where(*same, failed)).one()
 
 
 def renew(session: Session, taken: Taken, progress: str, lease_seconds: float = LEASE_SECONDS) -> bool:

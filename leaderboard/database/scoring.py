@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from leaderboard.board import build_board, ranked_sample, ranking_threat
-from leaderboard.bundle.reading import Bundle, open_bundle
-from leaderboard.database.depot import Depot
+from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.results import Metric, Plan, Result, canonical_json
 from leaderboard.scores import CLEAN, score
@@ -20,7 +19,7 @@ from leaderboard.statistics import Sample
 
 
 # Raised where code here or below changes what a row says: every row is then worked out again.
-SCORING_VERSION: Final = 1
+SCORING_VERSION: Final = 2
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -44,15 +43,14 @@ def basis_of(bundle: str, stronger: Sequence[str], facts: SuiteFacts) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def score_entry(depot: Depot, bundle: str, stronger: Sequence[str], facts: SuiteFacts) -> Scored:
+def score_entry(opened: Bundle, stronger: Iterable[Bundle], facts: SuiteFacts) -> Scored:
     """Scores an entry by its own records and the stronger attacks against it, whoever else is on the board.
 
-    Raises BundleError and StoreError where a bundle is damaged, ResultError where its records contradict each other.
+    The bundles are as verification found them. Raises ResultError where the records contradict each other.
     """
-    opened = open_bundle(depot.bundle_path(bundle))
     results, labels = dict(opened.records), dict(opened.manifest.plan)
-    for other in sorted(stronger):
-        for cell_id, result in _counted(open_bundle(depot.bundle_path(other)), opened.records).items():
+    for other in sorted(stronger, key=lambda one: one.id):
+        for cell_id, result in counted(other, opened.records).items():
             if cell_id not in results or _quality(result) < _quality(results[cell_id]):
                 results[cell_id], labels[cell_id] = result, result.cell.label
     plan = Plan(
@@ -82,23 +80,30 @@ def unpack(data: bytes, known: dict[tuple[str, ...], tuple[str, ...]]) -> Sample
     return Sample(packed.task, packed.metric, ids, values, weights)
 
 
-def _counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
-    """The attacks of a bundle that count against an entry: measured, on the entry's own examples.
+def counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
+    """The attacks of a bundle that count against an entry: measured, on the entry's own examples, under its name.
 
-    Their diagnostics are left out, and so is what they lack: a stranger's bundle may lower a number, and nothing else.
+    Their diagnostics and columns are left out, and so is what they lack: a stranger's bundle may lower a number, and
+    nothing else. The entry may have had another name then: it is the model that counts.
     """
     clean = next((one for one in theirs.values() if one.cell.attack == CLEAN and one.examples is not None), None)
     if clean is None or clean.examples is None:
         return {}
     weights = dict(zip(clean.examples.ids, clean.examples.weights, strict=True))
+    own = {"model": clean.cell.model, "defense": clean.cell.defense}
     return {
-        cell_id: msgspec.structs.replace(result, diagnostics=())
+        cell_id: msgspec.structs.replace(
+            result,
+            cell=msgspec.structs.replace(result.cell, **own),
+            examples=msgspec.structs.replace(result.examples, columns={}),
+            diagnostics=(),
+        )
         for cell_id, result in bundle.records.items()
         if result.cell.attack != CLEAN
         and result.status == "ok"
         and result.examples is not None
         and result.metric == clean.metric
-        and (result.cell.model_hash, result.cell.defense) == (clean.cell.model_hash, clean.cell.defense)
+        and result.cell.model_hash == clean.cell.model_hash
         and dict(zip(result.examples.ids, result.examples.weights, strict=True)) == weights
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Final, Literal
 
 import msgspec
 
 from leaderboard.database.models import EventKind
-from leaderboard.results import ResultError, canonical_json
+from leaderboard.results import Diagnostic, ResultError, canonical_json
 
 
 Level = Literal["refused", "claimed", "re-scored", "re-run"]
@@ -18,12 +19,17 @@ LONGEST: Final = 2_000  # characters of a reason or a detail
 
 
 class CellCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was checked of one cell: `re-scored`, `re-run`, or `claimed` with the reason in detail."""
+    """What was checked of one cell: `re-scored`, `re-run`, or `claimed` with the reason in detail.
+
+    corrected: values by example where the check found others. diagnostics: that the check found.
+    """
 
     id: str
     label: str
     check: str
     detail: str = ""
+    corrected: dict[str, float] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +79,8 @@ def decode_verdict(data: bytes) -> Verdict:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResultError(f"not a verdict: {error}") from error
     texts = (*verdict.reasons, *(text for cell in verdict.cells for text in (cell.label, cell.check, cell.detail)))
+    if any(not math.isfinite(value) for cell in verdict.cells for value in cell.corrected.values()):
+        raise ResultError("not a verdict: a corrected value is no finite number")
     if len(verdict.reasons) > MOST_REASONS or any(len(text) > LONGEST for text in texts):
         raise ResultError(f"not a verdict: more than {MOST_REASONS} reasons, or one of over {LONGEST} characters")
     if not verdict.accepted and not verdict.reasons:

@@ -63,7 +63,7 @@ async def submit(request: Request, response: Response) -> SubmissionState:
         wait = state.by_token.take(account)
         if wait:
             raise HTTPException(429, "too many submissions of this account", retry_after(wait))
-        async with state.uploads.received(request) as upload:
+        async with state.uploads.received(request, account) as upload:
             bundle = await state.uploads.checked(upload, account, state.suites)
 
             def store() -> bool:

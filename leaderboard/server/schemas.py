@@ -39,7 +39,8 @@ class CheckedCell(BaseModel):
 
 
 class SubmissionState(BaseModel):
-    """A submission as anyone may see it. nonce: drawn after the id was fixed; it draws the cells that are run again."""
+    """A submission as anyone may see it. nonce: drawn after the id was fixed; it draws the cells that are run again,
+    and is empty until they were: who knew them could withdraw and try again."""
 
     id: str
     state: Literal["queued", "verifying", "accepted", "refused", "withdrawn"]
@@ -79,6 +80,8 @@ class Problem(BaseModel):
 def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState:
     """A submission as the API says it."""
     plain = msgspec.to_builtins(found)
+    if not any(line.verdict is not None for line in found.history):
+        plain["nonce"] = ""
     plain["created"], plain["changed"] = moment(found.created), moment(found.changed)
     plain["progress"] = _progress(found.progress) if found.progress else None
     plain["history"] = [

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from leaderboard.server.settings import ServerSettings
 
 
 PART: Final = 1 << 20
+SLOWEST: Final = 32_000  # bytes a second; who sends less takes a place from others
 WAIT_SECONDS: Final = 120.0  # for a place among the uploads
 DRAIN_SECONDS: Final = 2.0
 DRAIN_BYTES: Final = 64 << 20
@@ -43,12 +45,13 @@ class Uploads:
 
     def __init__(self, settings: ServerSettings, depot: Depot) -> None:
         self._settings, self._depot = settings, depot
+        self._own: dict[str, asyncio.Semaphore] = {}  # accounts are few: somebody gave each its token
         self._reading = asyncio.Semaphore(settings.uploads_at_once)
         self._checking = asyncio.Semaphore(settings.checks_at_once)
 
     @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[Upload]:
-        """The body as a file, which is removed afterwards unless it was moved away.
+    async def received(self, request: Request, account: str) -> AsyncIterator[Upload]:
+        """The body as a file, which is removed afterwards unless it was moved away. An account has half of the places.
 
         Raises HTTPException: 400 cut off, 408 too slow, 413 too large, 503 busy, 507 no space.
         """
@@ -58,18 +61,29 @@ class Uploads:
             raise _too_large(limit)
         path = await run_in_threadpool(self._depot.new_upload)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._reading.acquire()
-        except TimeoutError:
-            raise HTTPException(503, "too many uploads at once; send it again later", retry_after(30)) from None
-        try:
-            try:
+            async with self._place(account):
                 upload = await self._read(request, path, limit, int(declared or 0))
-            finally:
-                self._reading.release()
             yield upload
         finally:
             path.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def _place(self, account: str) -> AsyncIterator[None]:
+        """A place among the uploads: among the account's own first, so that it never keeps the others waiting."""
+        most = max(1, self._settings.uploads_at_once // 2)
+        own, taken = self._own.setdefault(account, asyncio.Semaphore(most)), []
+        try:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    for places in (own, self._reading):
+                        await places.acquire()
+                        taken.append(places)
+            except TimeoutError:
+                raise HTTPException(503, "too many uploads at once; send it again later", retry_after(30)) from None
+            yield
+        finally:
+            for places in taken:
+                places.release()
 
     async def checked(self, upload: Upload, account: str, suites: dict[str, SuiteFacts]) -> Bundle:
         """The bundle in a file, once all that can be seen without a model was. Raises HTTPException: 403, 422."""
@@ -100,7 +114,7 @@ class Uploads:
 
     async def _read(self, request: Request, path: Path, limit: int, declared: int) -> Upload:
         await run_in_threadpool(_check_space, path.parent, declared + self._settings.free_bytes)
-        digest, size, part = hashlib.sha256(), 0, bytearray()
+        digest, size, part, start = hashlib.sha256(), 0, bytearray(), time.monotonic()
         file = await run_in_threadpool(_create, path)
         with contextlib.closing(file):
             try:
@@ -114,6 +128,8 @@ class Uploads:
                     if chunk is None:
                         break
                     size += len(chunk)
+                    if time.monotonic() - start > self._settings.idle_seconds + size / SLOWEST:
+                        raise HTTPException(408, f"slower than {SLOWEST} bytes a second; send it again", _CLOSE)
                     if size > limit:
                         raise _too_large(limit)
                     part += chunk

@@ -68,16 +68,21 @@ class Watched:
 
 
 def run_verifier(
-    settings: WorkerSettings, bundle: Path, bundle_id: str, nonce: str, scratch: Path, alive: Callable[[str], bool]
+    settings: WorkerSettings,
+    bundle: Path,
+    bundle_id: str,
+    draw: tuple[str, int],
+    scratch: Path,
+    alive: Callable[[str], bool],
 ) -> Outcome:
     """Runs the command on a bundle until it ends, its time is over, or alive says to stop.
 
-    alive: called every tenth of a second with the last line of progress. scratch: an empty folder, the only one in
-    which the process may write.
+    draw: the nonce, and how many cells are measured again. alive: called every tenth of a second with the last line of
+    progress. scratch: an empty folder, the only one in which the process may write.
     """
     output = scratch / "verdict.json"
     with output.open("xb") as file:
-        watched = _start(settings, _command(settings, bundle, nonce), scratch, file)
+        watched = _start(settings, _command(settings, bundle, draw), scratch, file)
     process = watched.process
     assert process.stderr is not None
     reader = threading.Thread(target=watched.read_lines, args=(process.stderr,), daemon=True)
@@ -120,8 +125,8 @@ def _judged(said: Outcome, status: int, output: Path, bundle_id: str) -> Outcome
     return said._replace(verdict=verdict)
 
 
-def _command(settings: WorkerSettings, bundle: Path, nonce: str) -> list[str]:
-    found = {"BUNDLE": str(bundle.absolute()), "RERUN": str(settings.rerun), "NONCE": nonce}
+def _command(settings: WorkerSettings, bundle: Path, draw: tuple[str, int]) -> list[str]:
+    found = {"BUNDLE": str(bundle.absolute()), "RERUN": str(draw[1]), "NONCE": draw[0]}
     command = [found.get(part, part) for part in settings.command]
     return [shutil.which(command[0]) or command[0], *command[1:]]
 

@@ -28,6 +28,7 @@ from leaderboard.server.verifying import Outcome, run_verifier
 
 log = logging.getLogger(__name__)
 
+MOST_RERUN: Final = 10_000
 RENEWALS: Final = 4  # in the time of a lease
 PROGRESS_SECONDS: Final = 0.5  # between two lines of progress
 
@@ -74,7 +75,8 @@ class Worker:
         lease = _Lease(self._database, taken, self._settings.lease_seconds, self._stop)
         try:
             path = self._depot.bundle_path(taken.bundle)
-            outcome = run_verifier(self._settings, path, taken.bundle, taken.nonce, scratch, lease.alive)
+            rerun = _rerun(self._settings, taken)
+            outcome = run_verifier(self._settings, path, taken.bundle, (taken.nonce, rerun), scratch, lease.alive)
         except OSError:
             log.exception("%s: the verifier could not be run", taken.bundle[:12])
             outcome = Outcome(None, "it could not be started")
@@ -104,7 +106,7 @@ class Worker:
         verdict = outcome.verdict or Verdict(taken.bundle, "refused", (f"verification: {outcome.trouble}",))
         circumstances = Circumstances(
             worker=self._name,
-            rerun=settings.rerun,
+            rerun=_rerun(settings, taken),
             attempt=taken.attempt,
             network=outcome.network,
             files=outcome.files,
@@ -113,6 +115,11 @@ class Worker:
         transact(lambda session: jobs.finish(session, taken, verdict, circumstances))
         log.info("%s: %s after %.1f s", taken.bundle[:12], verdict.level, seconds)
         return True
+
+
+def _rerun(settings: WorkerSettings, taken: Taken) -> int:
+    """How many cells are measured again: as many again for each strike of the account."""
+    return min(settings.rerun * (1 + taken.strikes), MOST_RERUN)
 
 
 class _Lease:

@@ -21,6 +21,11 @@ WEIGHTS: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 CONFIG: Final = "config.json"
 PROCESSOR: Final = "preprocessor_config.json"
+ELSEWHERE: Final = frozenset(
+    {"auto_map", "quantization_config", "transformers_weights", "configuration_files", "fast_tokenizer_files"}
+)
+# Tables of words, in which any word may stand.
+VOCABULARY_FILES: Final = frozenset({"vocab.json", "tokenizer.json", "added_tokens.json", "normalizer.json", INDEX})
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot"})
 MOST_JSON: Final = 64 * 2**20  # bytes of a JSON file
 _FAILURES: Final = (
@@ -96,13 +101,11 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
     Raises ModelError for pickles, code in the folder, adapters and quantised weights, and where weights are missing,
     of another shape, or not finite.
     """
-    config = read_json(folder, CONFIG)
+    read_json(folder, CONFIG)
     files_of(folder, settings)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into the model and save that")
-    for name in ("auto_map", "quantization_config", "transformers_weights"):
-        if name in config:
-            raise ModelError(f"{folder / CONFIG} has {name}: code, quantised and foreign weights are not loaded")
+    check_settings(folder)
     import transformers
 
     try:
@@ -130,6 +133,22 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
             raise ModelError(f"{folder}: {name} holds NaN or infinite weights")
     found: nn.Module = module
     return found
+
+
+def check_settings(folder: Path) -> None:
+    """Raises ModelError where a setting, however deep, names code, quantised weights, or files beyond those that count:
+    two models would then share one hash."""
+    for path in sorted(folder.glob("*.json")):
+        if path.name in VOCABULARY_FILES:
+            continue
+        if found := sorted(_keys(read_json(folder, path.name)) & ELSEWHERE):
+            raise ModelError(f"{path} has {found[0]}: code, quantised weights and further files are not loaded")
+
+
+def _keys(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*(_keys(one) for one in value.values()))
+    return set().union(*(_keys(one) for one in value)) if isinstance(value, list) else set()
 
 
 def without_weights(folder: Path, writes: str) -> str:

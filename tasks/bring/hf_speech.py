@@ -17,6 +17,7 @@ from torch import nn
 from adversarial.errors import ModelError
 from adversarial.victims import Victim
 from tasks.bring import Brought, Source, hash_of
+from tasks.bring.folders import check_settings
 
 
 WEIGHTS: Final = "model.safetensors"
@@ -122,13 +123,11 @@ def loaded(factory: str, folder: Path, attention: str = "eager") -> nn.Module:
     """
     import transformers
 
-    config = read_json(folder, "config.json")
+    read_json(folder, "config.json")
     files_of(folder)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into the model and save that")
-    for name in ("auto_map", "quantization_config", "transformers_weights"):
-        if name in config:
-            raise ModelError(f"{folder}/config.json has {name}: code, quantised and foreign weights are not loaded")
+    check_settings(folder)
     try:
         with torch.random.fork_rng(devices=[]):  # weights are drawn first, and then overwritten
             module, report = getattr(transformers, factory).from_pretrained(

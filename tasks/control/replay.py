@@ -16,7 +16,7 @@ from tasks.control.environment import Episodes
 from tasks.control.facts import MAX_STEPS, SCALE, episode_id, seeds
 from tasks.control.rollout import steps_allowed
 from tasks.protocol import Rescored, Trial
-from tasks.rescoring import tensor_of
+from tasks.rescoring import check_names, tensor_of
 
 
 def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
@@ -28,6 +28,7 @@ def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Resc
     """
     if trial.threat is None:
         raise DataError("a clean pass has no adversarial examples")
+    check_names(evidence, ("observations", "actions"))
     chosen = seeds(trial.split)[: trial.limit]
     seen = tensor_of(evidence, "observations", torch.float32)
     acted = tensor_of(evidence, "actions", torch.int64)
@@ -61,6 +62,7 @@ def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Resc
     return Rescored(
         ids=tuple(episode_id(seed) for seed in chosen),
         values=tuple(float(value) for value in episodes.returns.tolist()),
+        weights=(1.0,) * len(chosen),
         distances=tuple(float(value) for value in distances.tolist()),
         over=tuple(bool(flag) for flag in over.tolist()),
     )

@@ -73,6 +73,9 @@ class ImageDigits:
     def evidence(self, inputs: list[Inputs]) -> dict[str, Tensor]:
         return {"images": torch.cat([row.values for row in inputs])}
 
+    def tensors(self, threat: Threat) -> tuple[str, ...]:  # noqa: ARG002
+        return ("images",)
+
     def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
         images = tensor_of(evidence, "images", torch.float32)
         return [Inputs(image) for image in torch.split(images, 1)]

@@ -97,6 +97,9 @@ class SentimentReviews:
         joined = np.frombuffer(b"".join(texts), dtype=np.uint8).copy()
         return {"text": torch.from_numpy(joined), "lengths": torch.tensor([len(text) for text in texts])}
 
+    def tensors(self, threat: Threat) -> tuple[str, ...]:
+        return ("vectors" if threat.surface == "embeddings" else "text", "lengths")
+
     def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
         if "vectors" in evidence:
             raise NotApplicable("word vectors are stored in half precision, so they cannot be judged again")

@@ -113,6 +113,9 @@ class SpeechDigits:
             "lengths": torch.tensor([len(row) for row in rows]),
         }
 
+    def tensors(self, threat: Threat) -> tuple[str, ...]:  # noqa: ARG002
+        return ("samples", "lengths")
+
     def stored(self, evidence: Mapping[str, Tensor]) -> list[Inputs]:
         samples = tensor_of(evidence, "samples", torch.int16)
         rows = cut(samples, tensor_of(evidence, "lengths", torch.int64))

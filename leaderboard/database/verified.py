@@ -1,0 +1,50 @@
+"""A bundle's records as verification found them: what a board shows is the verifier's, wherever it looked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from leaderboard.bundle.reading import Bundle, open_bundle
+from leaderboard.database.depot import Depot
+from leaderboard.database.models import StoredVerdict
+from leaderboard.database.verdicts import CellCheck, Verdict, decode_verdict
+from leaderboard.results import Result
+
+
+def open_verified(session: Session, depot: Depot, bundle: str) -> Bundle:
+    """A stored bundle with the values and diagnostics that its verification found in place of those that it claims.
+
+    Raises BundleError and StoreError for a bundle that is damaged, ResultError for such a verdict.
+    """
+    query = select(StoredVerdict.document).where(StoredVerdict.bundle == bundle).order_by(StoredVerdict.id.desc())
+    document = session.scalars(query.limit(1)).first()
+    opened = open_bundle(depot.bundle_path(bundle))
+    return opened if document is None else corrected(opened, decode_verdict(document.encode()))
+
+
+def corrected(bundle: Bundle, verdict: Verdict) -> Bundle:
+    """The bundle as its verdict corrects it."""
+    checks = {check.id: check for check in verdict.cells if check.corrected or check.diagnostics}
+    if not checks:
+        return bundle
+    records = {
+        cell_id: _corrected(result, checks[cell_id]) if cell_id in checks else result
+        for cell_id, result in bundle.records.items()
+    }
+    return replace(bundle, records=records)
+
+
+def _corrected(result: Result, check: CellCheck) -> Result:
+    """Values where the check found others, and diagnostics that the record leaves out."""
+    said = {one.name for one in result.diagnostics}
+    diagnostics = (*result.diagnostics, *(one for one in check.diagnostics if one.name not in said))
+    result = msgspec.structs.replace(result, diagnostics=diagnostics)
+    examples = result.examples
+    if examples is None or not check.corrected:
+        return result
+    values = (check.corrected.get(name, value) for name, value in zip(examples.ids, examples.values, strict=True))
+    return msgspec.structs.replace(result, examples=msgspec.structs.replace(examples, values=tuple(values)))
