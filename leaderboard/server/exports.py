@@ -7,11 +7,13 @@ each entry has its own under /v1/entries.
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Final
 
 from leaderboard.database.boards import PublicBoard
 from leaderboard.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
 from leaderboard.rows import Board
+from leaderboard.server.boards import Answer, Published
 from leaderboard.server.state import State
 from leaderboard.server.stored import AT_ONCE, entry_row, task_board, task_rows
 
@@ -21,6 +23,21 @@ MEDIA_TYPES: Final = {
     "json": "application/json",
     "parquet": "application/vnd.apache.parquet",
 }
+
+
+# Seconds of work for a large board: one at a time, and beside the pages, which are rendered one at a time, too.
+_MAKING: Final = threading.Lock()
+
+
+def kept_export(state: State, published: Published, board: PublicBoard, kind: str) -> Answer:
+    """The table as `export` makes it, kept with the pages of these boards."""
+    key = f"{board.suite}/export/{kind}"
+    with _MAKING:
+        found = published.pages.get(key)
+        if found is None:
+            text = export(state, board, kind)
+            found = state.boards.page(published, key, lambda: text)
+        return found
 
 
 def export(state: State, board: PublicBoard, kind: str) -> str:

@@ -121,7 +121,7 @@ async def export(request: Request, suite: str, kind: str) -> Response:
     if kind not in exports.MEDIA_TYPES:
         raise HTTPException(404, f"A board can be had as {', '.join(exports.MEDIA_TYPES)}")
     state, name = limited(request), f"{suite}.{kind}"
-    ready = await _ready(request, f"{suite}/export/{kind}", lambda: exports.export(state, found, kind))
+    ready = await run_in_threadpool(exports.kept_export, state, request.state.published, found, kind)
     if kind == "parquet":  # which is kept as text, in base64
         ready = Answer(await run_in_threadpool(base64.b64decode, ready.body), ready.etag)
     disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
@@ -196,16 +196,11 @@ def notice(
 
 async def _kept(request: Request, key: str, render: Callable[[], str], media_type: str = HTML) -> Response:
     """A page that lies ready, or is made now and kept while the boards stay as they are."""
-    ready = await _ready(request, key, render)
-    return page(request, ready) if media_type == HTML else answer(request, ready, media_type)
-
-
-async def _ready(request: Request, key: str, render: Callable[[], str]) -> Answer:
     published: Published = request.state.published
-    found = published.pages.get(key)
-    if found is None:
-        found = await run_in_threadpool(state_of(request).boards.page, published, key, render)
-    return found
+    ready = published.pages.get(key)
+    if ready is None:
+        ready = await run_in_threadpool(state_of(request).boards.page, published, key, render)
+    return page(request, ready) if media_type == HTML else answer(request, ready, media_type)
 
 
 def _board(request: Request, suite: str) -> PublicBoard:
