@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import torch
 
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture
+def datasets_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `datasets` keeps of the data that it has read goes when the tests are over.
+
+    It leaves tables open; a test that uses it says so with `ignore:unclosed file:ResourceWarning`.
+    """
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", _cache)
+    yield
+    gc.collect()

@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 
 def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
     """Raises DataError for pictures of several sizes (unless `size` is given) and for labels of no class."""
-    classes = class_names(test, wanted.classes)
+    classes = class_names((test, fit), wanted.classes)
     if len(classes) < 2:
         raise DataError(f"there are {len(classes)} classes; a classifier needs two")
     names = test.names_of("label")

@@ -9,13 +9,13 @@ from adversarial.errors import DataError
 from tasks.own.reading import Rows
 
 
-def class_names(test: Rows, given: Sequence[str]) -> tuple[str, ...]:
+def class_names(parts: Sequence[Rows], given: Sequence[str]) -> tuple[str, ...]:
     """The names of the classes: as given, as the data set says, or what the column holds, in order."""
     if given:
         return tuple(given)
-    if names := test.names_of("label"):
+    if names := parts[0].names_of("label"):
         return names
-    found = {value for value in test.values_of("label") if value is not None}
+    found = {value for rows in parts for value in rows.values_of("label") if value is not None}
     if all(_whole(value) is not None for value in found):
         return tuple(map(str, sorted({int(value) for value in found})))
     return tuple(sorted(map(str, found)))

@@ -147,20 +147,38 @@ def _loaded(source: str, *arguments: str, **options: Any) -> dict[str, Any]:
 
     with _quiet(datasets):
         try:
-            found = datasets.load_dataset(*arguments, **options)
+            builder = datasets.load_dataset_builder(*arguments, **options)
+            if getattr(builder, "BASE_FEATURE", None) is datasets.Audio:
+                builder.BASE_FEATURE = _named_sounds(datasets)
+            builder.download_and_prepare()
+            found = builder.as_dataset()
         except Exception as error:  # what its readers raise is of many kinds
-            line = " ".join(str(error).split())[:300]
+            first: BaseException = error
+            while first.__cause__ is not None:
+                first = first.__cause__
+            line = " ".join(str(first).split())[:300]
             raise DataError(f"{source} cannot be read as a data set: {line or type(error).__name__}") from None
         if not isinstance(found, datasets.DatasetDict) or not found:
             raise DataError(f"{source} holds no splits of rows")
         return {str(name): _undecoded(rows, datasets) for name, rows in found.items()}
 
 
+def _named_sounds(datasets: Any) -> Any:
+    """The kind of a column of sound files that need only be named: `datasets` asks for a library that decodes them."""
+
+    class Named(datasets.Audio):  # type: ignore[misc]
+        def encode_example(self, value: Any) -> dict[str, Any]:
+            return value if isinstance(value, dict) else {"bytes": None, "path": str(value)}
+
+    return Named
+
+
 def _undecoded(rows: Any, datasets: Any) -> Any:
     """Sounds and pictures stay as their bytes, and are decoded where their row is known: by soundfile and Pillow."""
     for name, kind in rows.features.items():
-        if isinstance(kind, (datasets.Audio, datasets.Image)):
-            rows = rows.cast_column(name, type(kind)(decode=False))
+        for base in (datasets.Audio, datasets.Image):
+            if isinstance(kind, base):
+                rows = rows.cast_column(name, base(decode=False))
     return rows
 
 

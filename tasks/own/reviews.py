@@ -27,7 +27,7 @@ MOST_WORDS: Final = 1_000
 
 def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
     """Raises DataError where the classes are not negative and positive, and for texts without words."""
-    classes = class_names(test, wanted.classes)
+    classes = class_names((test, fit), wanted.classes)
     if len(classes) != 2 or not (wanted.classes or all(c.lower() in n for c, n in zip(classes, _NAMES, strict=True))):
         raise DataError(
             f"expected the classes {' and '.join(LABELS)}, found {', '.join(classes)[:200]}; "
