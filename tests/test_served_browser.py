@@ -164,7 +164,7 @@ def test_the_keyboard_alone_gets_to_an_entry(opened: Opened) -> None:
         page.keyboard.press("Tab")
         assert page.evaluate(focused) == "Skip to the content"
         page.keyboard.press("Enter")
-        seen = []
+        seen: list[str] = []
         while not seen or seen[-1] != "hardened":
             page.keyboard.press("Tab")
             seen.append(page.evaluate(focused))

@@ -20,10 +20,10 @@ from test_site import Page
 
 from leaderboard.bundle.signing import account_of
 from leaderboard.database.accounts import issue_token
-from leaderboard.database.boards import Value
+from leaderboard.database.boards import Across, Line, PublicBoard, Value
 from leaderboard.database.engine import open_database
 from leaderboard.export import COLUMNS
-from leaderboard.server.defenses import unpaired
+from leaderboard.server.defenses import unpaired, usual_baseline
 from leaderboard.statistics import Interval
 
 
@@ -105,6 +105,31 @@ def test_defenses_against_the_undefended_entry_and_against_another(served: Serve
     assert 'aria-current="true">hardened' in other
     assert client.get(f"/boards/{SUITE}/defenses", params={"against": "nobody"}).status_code == 404
     assert client.get(f"/boards/{SUITE}/defenses", params={"page": 2}).status_code == 404
+
+
+def test_the_usual_baseline_has_no_defense_and_most_tasks() -> None:
+    def board(*entries: tuple[str, str, int]) -> PublicBoard:
+        """Names, defenses, and on how many tasks."""
+        tasks = {
+            task: tuple(
+                Line(None, name, name, "re-run", "", None, False, None, None, "reliable", defense, "", "", "Ada", ())
+                for name, defense, count in entries
+                if place < count
+            )
+            for place, task in enumerate((IMAGE, CONTROL))
+        }
+        across = tuple(
+            Across(None, name, "", None, None, False, None, None, None, "reliable", "re-run", "Ada", dict.fromkeys(
+                [task for task, lines in tasks.items() if name in {line.entry for line in lines}], name
+            ))
+            for name, _, _ in entries
+        )  # fmt: skip
+        return PublicBoard(SUITE, {}, {}, across, tasks)
+
+    assert usual_baseline(board(("a", "jpeg", 2), ("b", "none", 1), ("c", "none", 2), ("d", "none", 2))) == "c"
+    assert usual_baseline(board(("c", "none", 2), ("undefended", "none", 1))) == "undefended"
+    assert usual_baseline(board(("a", "jpeg", 2))) == ""
+    assert usual_baseline(board()) == ""
 
 
 def test_an_unpaired_interval_holds_the_difference_and_reaches_no_further_than_both() -> None:
@@ -223,5 +248,5 @@ def test_without_a_public_name_nothing_claims_one(tmp_path: Path) -> None:
         page = client.get(f"/boards/{SUITE}/entries/alone").text
         assert "](badge.svg)" in page
         assert "source:" not in page
-        assert "needs the entry <code>undefended</code>" in client.get(f"/boards/{SUITE}/defenses").text
+        assert "needs the entry <code>alone</code> and one more" in client.get(f"/boards/{SUITE}/defenses").text
         assert json.loads(table(client, "json").text)["rows"][0]["entry"] == "alone"

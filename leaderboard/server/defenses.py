@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from leaderboard.compare import BASELINE, Change, Comparison, Effect, EntryComparison, summarise
 from leaderboard.database.boards import Across, Line, PublicBoard, Value
@@ -12,29 +13,41 @@ from leaderboard.server.stored import samples
 from leaderboard.statistics import Difference, Interval, Sample, difference
 
 
-_EFFECTS: dict[int, Effect] = {1: "helps", -1: "hurts", 0: "not separable"}
+UNDEFENDED: Final = "none"  # as a manifest says that an entry has no defense
+
+_EFFECTS: Final[dict[int, Effect]] = {1: "helps", -1: "hurts", 0: "not separable"}
 
 
 def compare_served(state: State, board: PublicBoard, baseline: str, shown: Sequence[Across]) -> Comparison:
-    """Some entries of a board against one, which is the entry named `undefended` where none is named.
+    """Some entries of a board against one.
 
     Robust qualities are paired example by example. Of clean passes a board keeps the figures alone, so the interval of
     their difference is not paired.
     """
-    against = baseline or BASELINE
-    wanted = {one.entry for one in shown} | {against}
+    wanted = {one.entry for one in shown} | {baseline}
     lines = {task: {line.entry: line for line in found if line.entry in wanted} for task, found in board.tasks.items()}
     known = samples(state, [line for found in lines.values() for line in found.values()])
     entries = []
     for one in shown:
-        if one.entry == against:
+        if one.entry == baseline:
             continue
         changes = tuple(
-            _change(task, found.get(one.entry), found.get(against), against, known) for task, found in lines.items()
+            _change(task, found.get(one.entry), found.get(baseline), baseline, known) for task, found in lines.items()
         )
         entries.append(EntryComparison(one.entry, changes, summarise(changes)))
-    has_baseline = any(against in found for found in lines.values())
-    return Comparison(board.suite, against, has_baseline, tuple(board.tasks), tuple(entries))
+    has_baseline = any(baseline in found for found in lines.values())
+    return Comparison(board.suite, baseline, has_baseline, tuple(board.tasks), tuple(entries))
+
+
+def usual_baseline(board: PublicBoard) -> str:
+    """The entry named `undefended`, which submitters do not have; else, of those without a defense on any task, the one
+    on most tasks, and then the best. Empty where there is none.
+    """
+    if any(one.entry == BASELINE for one in board.across):
+        return BASELINE
+    defended = {line.entry for lines in board.tasks.values() for line in lines if line.defense != UNDEFENDED}
+    plain = [one for one in board.across if one.entry not in defended]
+    return max(plain, key=lambda one: len(one.tasks)).entry if plain else ""
 
 
 def unpaired(one: Value, other: Value) -> Difference:

@@ -22,7 +22,7 @@ from leaderboard.results import Result
 from leaderboard.rows import Board, TaskRow
 from leaderboard.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count
-from leaderboard.server.defenses import compare_served
+from leaderboard.server.defenses import compare_served, usual_baseline
 from leaderboard.server.lines import across_lines, task_lines
 from leaderboard.server.state import State
 from leaderboard.server.stored import (
@@ -162,7 +162,7 @@ def defenses_page(state: State, board: PublicBoard, against: Across | None, numb
     shown = board.across[(number - 1) * PER_PAGE : number * PER_PAGE]
     pages = page_count(board.across)
     return render_defenses(
-        compare_served(state, board, against.entry if against is not None else "", shown),
+        compare_served(state, board, against.entry if against is not None else usual_baseline(board), shown),
         links,
         others=[
             (one.entry, f"{links.defenses}?against={quote(file_key(one.entry), safe='')}")
