@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -117,5 +118,8 @@ def test_evidence_of_other_examples_is_refused(name: str) -> None:
 
 def test_word_vectors_are_not_judged_again() -> None:
     task, victim, trial, _ = attacked("sentiment-reviews")
+    vectors = {"vectors": torch.zeros(3, 4), "lengths": torch.tensor([1, 2])}
     with pytest.raises(NotApplicable, match="half precision"):
-        task.rescore(victim, trial, {"vectors": torch.zeros(3, 4)})
+        task.rescore(victim, replace(trial, threat=Threat.parse("embeddings-l2:1")), vectors)
+    with pytest.raises(DataError, match="expected the tensors"):
+        task.rescore(victim, trial, vectors)
