@@ -16,7 +16,8 @@ WIDTH: Final = 460
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 12.0, 44.0
 _STYLES: Final = 6
-_ZERO: Final = 34.0  # of a logarithmic axis, left of its lowest power
+_APART: Final = 34.0  # of the numbers of x at least, as they are on a phone
+_ZERO: Final = 36.0  # of a logarithmic axis, left of its lowest power
 
 
 class Line(NamedTuple):
@@ -139,7 +140,7 @@ def _apart(ticks: Sequence[float], scale: _Scale) -> list[float]:
     """The ticks as far as their numbers do not run into each other."""
     kept: list[float] = []
     for value in ticks:
-        if not kept or scale.place(value) - scale.place(kept[-1]) >= 24:
+        if not kept or scale.place(value) - scale.place(kept[-1]) >= _APART:
             kept.append(value)
     return kept
 
