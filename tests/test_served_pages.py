@@ -107,28 +107,30 @@ def test_defenses_against_the_undefended_entry_and_against_another(served: Serve
     assert client.get(f"/boards/{SUITE}/defenses", params={"page": 2}).status_code == 404
 
 
-def test_the_usual_baseline_has_no_defense_and_most_tasks() -> None:
-    def board(*entries: tuple[str, str, int]) -> PublicBoard:
-        """Names, defenses, and on how many tasks."""
-        tasks = {
-            task: tuple(
-                Line(None, name, name, "re-run", "", None, False, None, None, "reliable", defense, "", "", "Ada", ())
-                for name, defense, count in entries
-                if place < count
+def test_the_usual_baseline_states_no_defense_and_is_not_merely_broken() -> None:
+    def board(*entries: tuple[str, str, int, float, float]) -> PublicBoard:
+        """Names, defenses, on how many tasks, clean and robust quality."""
+        tasks: dict[str, list[Line]] = {IMAGE: [], CONTROL: []}
+        across = []
+        for name, defense, count, clean, robust in entries:
+            mine = [IMAGE, CONTROL][:count]
+            for task in mine:
+                line = Line(
+                    None, name, name, "re-run", "", None, False, None, None, "reliable", defense, "", "", "A", ()
+                )
+                tasks[task].append(line)
+            interval, held = Interval(clean - 0.05, clean + 0.05), dict.fromkeys(mine, name)
+            across.append(
+                Across(None, name, "", robust, None, False, clean, interval, None, "reliable", "re-run", "A", held)
             )
-            for place, task in enumerate((IMAGE, CONTROL))
-        }
-        across = tuple(
-            Across(None, name, "", None, None, False, None, None, None, "reliable", "re-run", "Ada", dict.fromkeys(
-                [task for task, lines in tasks.items() if name in {line.entry for line in lines}], name
-            ))
-            for name, _, _ in entries
-        )  # fmt: skip
-        return PublicBoard(SUITE, {}, {}, across, tasks)
+        return PublicBoard(SUITE, {}, {}, tuple(across), {task: tuple(lines) for task, lines in tasks.items()})
 
-    assert usual_baseline(board(("a", "jpeg", 2), ("b", "none", 1), ("c", "none", 2), ("d", "none", 2))) == "c"
-    assert usual_baseline(board(("c", "none", 2), ("undefended", "none", 1))) == "undefended"
-    assert usual_baseline(board(("a", "jpeg", 2))) == ""
+    filtered, small = ("a", "jpeg", 2, 0.95, 0.1), ("b", "none", 1, 0.99, 0.1)
+    hardened, plain, broken = ("c", "none", 2, 0.92, 0.6), ("d", "none", 2, 0.9, 0.2), ("e", "none", 2, 0.1, 0.0)
+    assert usual_baseline(board(filtered, small, hardened, plain, broken)) == "d"
+    assert usual_baseline(board(hardened, broken)) == "c"
+    assert usual_baseline(board(plain, ("undefended", "none", 1, 0.5, 0.5))) == "undefended"
+    assert usual_baseline(board(filtered)) == ""
     assert usual_baseline(board()) == ""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 460
 HEIGHT: Final = 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 12.0, 44.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 20.0, 12.0, 44.0
 _STYLES: Final = 6
 _APART: Final = 34.0  # of the numbers of x at least, as they are on a phone
 _ZERO: Final = 36.0  # of a logarithmic axis, left of its lowest power

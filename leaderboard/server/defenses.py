@@ -40,14 +40,20 @@ def compare_served(state: State, board: PublicBoard, baseline: str, shown: Seque
 
 
 def usual_baseline(board: PublicBoard) -> str:
-    """The entry named `undefended`, which submitters do not have; else, of those without a defense on any task, the one
-    on most tasks, and then the best. Empty where there is none.
+    """What entries are compared with where nobody chose: empty where every entry has a defense.
+
+    The entry named `undefended`, which submitters do not have. Else, of those that state no defense and are on most
+    tasks, the least robust whose clean quality may be the best, so that a model that is merely broken is none.
     """
     if any(one.entry == BASELINE for one in board.across):
         return BASELINE
     defended = {line.entry for lines in board.tasks.values() for line in lines if line.defense != UNDEFENDED}
     plain = [one for one in board.across if one.entry not in defended]
-    return max(plain, key=lambda one: len(one.tasks)).entry if plain else ""
+    most = max((len(one.tasks) for one in plain), default=0)
+    plain = [one for one in plain if len(one.tasks) == most]
+    best = max((one.clean for one in plain if one.clean is not None), default=None)
+    usable = [one for one in plain if best is None or (one.clean_interval and one.clean_interval.high >= best)]
+    return min(usable, key=lambda one: math.inf if one.robust is None else one.robust).entry if usable else ""
 
 
 def unpaired(one: Value, other: Value) -> Difference:
