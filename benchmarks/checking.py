@@ -17,7 +17,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.registry import TaskEntry
 from adversarial.victims import Victim, weight_versions
-from benchmarks.looks import LOOKS, Check, evaluation_mode, weights_unchanged
+from benchmarks.looks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
 from tasks.bring import Brought, Expected, Source, bring, expected_of
 from tasks.own import OwnData
 from tasks.own.making import task_of
@@ -85,6 +85,9 @@ def _looks(brought: Brought, task: Task, expected: Expected | None, device: torc
     if not inputs.same_as(given):
         yield Check("inputs", "problem", "the model writes into its inputs", "copy what it changes")
         inputs = given
+    if not bool(scores.finite().all()):
+        yield value_range(victim, inputs, scores, Flip(torch.zeros(len(inputs), dtype=torch.int64)))
+        return
     goal = truth if truth is not None else Flip(scores.values.argmax(1))
     for name, look in LOOKS.items():
         try:
@@ -94,8 +97,7 @@ def _looks(brought: Brought, task: Task, expected: Expected | None, device: torc
         if found is not None:
             yield found
     yield weights_unchanged(weights, weight_versions(victim))
-    if bool(scores.finite().all()):
-        yield _clean(task, victim, expected, device)
+    yield _clean(task, victim, expected, device)
 
 
 def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -262,11 +263,11 @@ def decode_result(data: bytes, expected_id: str | None = None) -> Result:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        repeated = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ResultError(f"repeated keys {repeated}")
-    return dict(pairs)
+    return found
 
 
 def _no_constants(name: str) -> float:

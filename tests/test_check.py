@@ -130,6 +130,12 @@ WRONG = {
 }
 
 
+def test_scores_that_are_no_numbers_hide_what_follows_from_them(tmp_path: Path) -> None:
+    """Two passes that differ by NaN say nothing about chance, and so on."""
+    report = own(tmp_path, WRONG["nan"][0])
+    assert [one.name for one in report.checks if one.level == "problem"] == ["range"]
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_what_to_do(name: str, tmp_path: Path) -> None:
     code, check, said = WRONG[name]

@@ -9,12 +9,13 @@ import msgspec
 from sqlalchemy import select
 
 from leaderboard.bundle.errors import BundleError
-from leaderboard.bundle.reading import Bundle, open_bundle
+from leaderboard.bundle.reading import Bundle
 from leaderboard.database.boards import Across, Line, PublicBoard
 from leaderboard.database.models import StoredResult
 from leaderboard.database.scoring import unpack
+from leaderboard.database.verified import open_verified
 from leaderboard.outcomes import mismatch, outcome
-from leaderboard.results import Result
+from leaderboard.results import Result, ResultError
 from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.server.state import State
 from leaderboard.statistics import Sample
@@ -56,8 +57,9 @@ def samples(state: State, lines: Sequence[Line]) -> dict[str, Sample]:
 def bundles_of(state: State, line: Line) -> tuple[Bundle, ...]:
     """The entry's bundle and those that lowered it; none where one cannot be read any more."""
     try:
-        return tuple(open_bundle(state.depot.bundle_path(one)) for one in (line.id, *line.stronger))
-    except (BundleError, OSError):
+        with state.database.read() as session:
+            return tuple(open_verified(session, state.depot, one) for one in (line.id, *line.stronger))
+    except (BundleError, ResultError, OSError):
         return ()
 
 

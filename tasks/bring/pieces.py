@@ -18,6 +18,7 @@ from tasks.sentiment.words import Lexicon
 
 TOKENIZER: Final = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 VOCABULARIES: Final = ("vocab.txt", "vocab.json", "merges.txt")  # of tokenizers that have no tokenizer.json
+MOST_PIECES: Final = 64  # of a word; each is a vector in every place where a word may stand
 # What may stand before a word: nothing, or the space that byte-level tokenizers make part of it.
 _LEADS: Final = ("", " ")
 
@@ -48,6 +49,11 @@ class Pieces:
         words = lexicon.words()
         pieces = self._of(words)
         self.most = max(len(found) for word, found in zip(words, pieces, strict=True) if word in counted)
+        if self.most > MOST_PIECES:
+            raise ModelError(
+                f"the tokenizer makes up to {self.most} pieces of a word, expected at most {MOST_PIECES}: is it "
+                "of another language?"
+            )
         self._check([*self.prefix, *self.suffix])
         self._add(pieces)
 
