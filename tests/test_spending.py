@@ -94,7 +94,14 @@ def test_the_chart_has_a_place_for_what_costs_nothing_and_for_every_power_of_ten
     assert places == sorted(places)
     assert places[0] < places[1] == places[2] < places[3]
     narrow = str(line_chart("t", "x", "y", [Line("a", ((30.0, 0.5, 0.4, 0.6),))], log=True))
-    assert "30" in narrow
+    assert ">30<" in narrow
+    assert ">300<" in narrow
+    ends = str(
+        line_chart(
+            "t", "x", "y", [Line("a", ((0.0, 0.9, 0.8, 1.0), (2.0, 0.5, 0.4, 0.6), (93.0, 0.1, 0.0, 0.2)))], log=True
+        )
+    )
+    assert re.findall(r'text-anchor="middle">([\w.]+)</text>', ends)[:4] == ["0", "2", "10", "93"]
 
 
 def test_limits_of_queries_are_read_as_threats_write_them() -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 460
 HEIGHT: Final = 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 20.0, 12.0, 44.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 20.0, 12.0, 44.0
 _STYLES: Final = 6
 _APART: Final = 34.0  # of the numbers of x at least, as they are on a phone
-_ZERO: Final = 36.0  # of a logarithmic axis, left of its lowest power
+_ZERO: Final = 44.0  # of a logarithmic axis, left of its lowest power
 
 
 class Line(NamedTuple):
@@ -102,10 +102,10 @@ def _log_scale(found: Sequence[float]) -> _Scale:
 
 
 def _powers(scale: _Scale) -> list[float]:
-    """The powers of ten on a logarithmic axis; its ends where fewer than two lie on it."""
+    """The powers of ten on a logarithmic axis, and its ends where fewer than two lie on it."""
     exponents = range(math.ceil(math.log10(scale.low)), math.floor(math.log10(scale.high)) + 1)
     powers = [10.0**exponent for exponent in exponents]
-    return [*([0.0] if scale.zero else []), *(powers if len(powers) > 1 else [scale.low, scale.high])]
+    return [*([0.0] if scale.zero else []), *(powers if len(powers) > 1 else sorted({scale.low, *powers, scale.high}))]
 
 
 def _y(value: float) -> float:
