@@ -27,6 +27,7 @@ ELSEWHERE: Final = frozenset(
 # Tables of words, in which any word may stand.
 VOCABULARY_FILES: Final = frozenset({"vocab.json", "tokenizer.json", "added_tokens.json", "normalizer.json", INDEX})
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".ot"})
+GENERATE: Final = "custom_generate/generate.py"  # from_pretrained runs it where the folder is a local one
 MOST_JSON: Final = 64 * 2**20  # bytes of a JSON file
 _FAILURES: Final = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError, IndexError),
@@ -136,8 +137,10 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
 
 
 def check_settings(folder: Path) -> None:
-    """Raises ModelError where a setting, however deep, names code, quantised weights, or files beyond those that count:
-    two models would then share one hash."""
+    """Raises ModelError where the folder has code that would be run, or where a setting, however deep, names code,
+    quantised weights, or files beyond those that count: two models would then share one hash."""
+    if (folder / GENERATE).exists():
+        raise ModelError(f"{folder} has {GENERATE}: code of a model is not run; take it away if it works without")
     for path in sorted(folder.glob("*.json")):
         if path.name in VOCABULARY_FILES:
             continue
