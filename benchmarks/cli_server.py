@@ -181,6 +181,31 @@ def rebuild(store: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
+@cli.command()
+@store_option
+@click.argument("bundle", metavar="ID")
+def requeue(store: Path, bundle: str) -> None:
+    """Verify the bundle ID once more: where it was the machine that failed, and not the bundle."""
+
+    def again(database: Database) -> None:
+        from leaderboard.bundle.reading import open_bundle
+        from leaderboard.database.depot import Depot
+        from leaderboard.database.entries import NoSuchEntry
+        from leaderboard.database.rebuild import export_events
+        from leaderboard.database.requeue import requeue as requeued
+
+        depot = Depot(store)
+        found = [one for one in depot.ids() if one.startswith(bundle)]
+        if len(found) != 1:
+            raise NoSuchEntry(f"{len(found)} bundles here start with {bundle}; give more of the id")
+        manifest = open_bundle(depot.bundle_path(found[0])).manifest
+        database.transact(lambda session: requeued(session, manifest, found[0]))
+        export_events(database, depot, found[0])
+        click.echo(f"{found[0]} is queued")
+
+    _with_store(store, again)
+
+
 @cli.group()
 def token() -> None:
     """Issue, revoke and list the tokens with which accounts submit."""

@@ -15,15 +15,19 @@ import pytest
 from sqlalchemy import func, select, update
 from stores import KEY, admitted, database, database_url, depot, with_accounts
 
+from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
-from leaderboard.database.entries import Submission, submission, withdraw
+from leaderboard.database.entries import EntryError, NameTaken, Submission, submission, withdraw
 from leaderboard.database.history import counter
 from leaderboard.database.jobs import LeaseLost, Taken
 from leaderboard.database.models import Job, StoredVerdict
+from leaderboard.database.rebuild import export_events, rebuild
+from leaderboard.database.requeue import requeue
 from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.server.schemas import as_state
 
 
 __all__ = ["database", "database_url", "depot"]  # fixtures
@@ -208,7 +212,10 @@ import sys, time
 from pathlib import Path
 from leaderboard.database import jobs
 from leaderboard.database.engine import open_database
+from leaderboard.database.rebuild import export_events, rebuild
+from leaderboard.database.requeue import requeue
 from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.server.schemas import as_state
 
 database = open_database(Path(sys.argv[1]), sys.argv[2])
 
@@ -261,3 +268,39 @@ def test_reading_waits_for_no_writer(tmp_path: Path) -> None:
 
     opened.transact(work)
     opened.close()
+
+
+def test_what_was_decided_is_verified_once_more(database: Database, depot: Depot, bundle: str) -> None:
+    """With another nonce, which nobody sees; the earlier verdict stays in the history, and so after a rebuild."""
+    manifest = open_bundle(depot.bundle_path(bundle)).manifest
+
+    def again() -> None:
+        database.transact(lambda session: requeue(session, manifest, bundle))
+
+    with pytest.raises(EntryError, match="is queued"):
+        again()
+    first = seen(database, bundle).nonce
+    finish(database, take(database), "refused")
+    again()
+    waiting = seen(database, bundle)
+    assert (waiting.state, waiting.reasons, waiting.ahead) == ("queued", (), 0)
+    assert as_state(waiting).nonce == "" != waiting.nonce != first
+    export_events(database, depot)
+    rebuild(database, depot)
+    assert seen(database, bundle).nonce == waiting.nonce
+    finish(database, take(database))
+    assert [one.kind for one in seen(database, bundle).history] == ["submitted", "refused", "requeued", "accepted"]
+    again()
+    assert seen(database, bundle).state == "queued"
+    assert not nothing_to_take(database)
+
+
+def test_a_name_that_went_to_another_is_not_had_back(database: Database, depot: Depot, tmp_path: Path) -> None:
+    with_accounts(database)
+    old = admitted(database, depot, tmp_path, "net")
+    finish(database, take(database), "refused")
+    admitted(database, depot, tmp_path, "net", passes=1)
+    manifest = open_bundle(depot.bundle_path(old)).manifest
+    with pytest.raises(NameTaken):
+        database.transact(lambda session: requeue(session, manifest, old))
+    assert seen(database, old).state == "refused"

@@ -186,6 +186,8 @@ def test_a_badge_and_a_card_name_the_server(served: Served) -> None:
     answer = client.get(address)
     assert answer.headers["content-type"].startswith("image/svg+xml")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    policy = "cross-origin-resource-policy"
+    assert (answer.headers[policy], client.get("/v1/boards").headers[policy]) == ("cross-origin", "same-origin")
     said = ElementTree.fromstring(answer.text).get("aria-label") or ""
     line = next(one for one in client.get(f"/v1/boards/{SUITE}").json()["entries"] if one["entry"] == "hardened")
     assert said.startswith(f"RobustArena {SUITE}: robust {line['robust']:.2f}")

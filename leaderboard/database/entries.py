@@ -90,7 +90,7 @@ def admit(session: Session, manifest: Manifest, bundle: str, size: int, *, most_
     raise_counter(session, ADMISSIONS)  # held to the end: one at a time, so that names and queues are exact
     if session.get(Entry, bundle) is not None:
         return False
-    holds = _free_name(session, manifest)
+    holds = free_name(session, manifest)
     account = session.get(Account, manifest.account)
     if account is None:
         raise NotTheOwner(f"account {manifest.account[:12]} is not known here; ask for a token")
@@ -216,8 +216,11 @@ def withdraw(session: Session, bundle: str, account: str) -> bool:
     return True
 
 
-def _free_name(session: Session, manifest: Manifest) -> str | None:
-    """What the entry will hold, None for a stronger attack. Raises NameTaken and NoTarget."""
+def free_name(session: Session, manifest: Manifest, but: str = "") -> str | None:
+    """What the entry will hold, None for a stronger attack; but: the entry's own bundle, where it has one already.
+
+    Raises NameTaken and NoTarget.
+    """
     facts = manifest.entry
     if manifest.kind != "entry":
         target = session.get(StoredBundle, manifest.target)
@@ -230,7 +233,8 @@ def _free_name(session: Session, manifest: Manifest) -> str | None:
         return None
     active = select(StoredBundle.id, StoredBundle.task, StoredBundle.account).join(Entry, Entry.id == StoredBundle.id)
     active = active.where(StoredBundle.suite == manifest.suite, StoredBundle.name == facts.name)
-    for other, task, account in session.execute(active.where(Entry.holds.is_not(None), Entry.state.in_(ACTIVE))):
+    active = active.where(Entry.holds.is_not(None), Entry.state.in_(ACTIVE), Entry.id != but)
+    for other, task, account in session.execute(active):
         if account != manifest.account:
             raise NameTaken(f"{facts.name} is another account's entry on {manifest.suite}; choose another name")
         if task == facts.task:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 EntryState = Literal["queued", "verifying", "accepted", "refused", "withdrawn"]
 JobState = Literal["queued", "running", "done", "cancelled"]
-EventKind = Literal["submitted", "accepted", "refused", "withdrawn"]
+EventKind = Literal["submitted", "accepted", "refused", "withdrawn", "requeued"]
 
 ACTIVE: Final[tuple[EntryState, ...]] = ("queued", "verifying", "accepted")
 UNFINISHED: Final[tuple[EntryState, ...]] = ("queued", "verifying")

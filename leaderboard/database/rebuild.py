@@ -104,7 +104,10 @@ def _restore(session: Session, manifest: Manifest, size: int, events: Sequence[H
         session.flush()
     store(session, manifest, bundle, size)
     verdict = next((one.verdict for one in reversed(events) if one.verdict is not None), None)
-    state: EntryState = "queued" if last.kind == "submitted" else last.kind
+    state: EntryState = "queued" if last.kind == "submitted" or last.kind == "requeued" else last.kind
+    if state == "queued":
+        verdict = None
+    nonce = next(event.nonce for event in reversed(events) if event.nonce)
     holds = None
     if manifest.kind == "entry" and state in ("queued", "accepted"):
         holds = f"{manifest.suite}/{manifest.entry.task}/{manifest.entry.name}"
@@ -114,7 +117,7 @@ def _restore(session: Session, manifest: Manifest, size: int, events: Sequence[H
             state=state,
             level=verdict.level if verdict is not None else "",
             reasons=as_text(verdict.reasons if verdict is not None else ()),
-            nonce=first.nonce,
+            nonce=nonce,
             holds=holds,
             created=first.at,
             changed=last.at,
@@ -130,5 +133,5 @@ def _restore(session: Session, manifest: Manifest, size: int, events: Sequence[H
             text = as_text(event.verdict)
             session.add(StoredVerdict(job=None, bundle=bundle, level=event.verdict.level, document=text, at=event.at))
     if state == "queued":
-        add_job(session, bundle, first.at)
+        add_job(session, bundle, last.at)
     session.flush()

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MOST_KEYS: Final = 100_000
 SMALL_BODY: Final = 64_000  # bytes; only submissions are larger
 NOTHING_ALLOWED: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+BADGE: Final = "image/svg+xml"
 HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -75,6 +76,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if headers.get("content-type", "").startswith(BADGE):
+                    headers["cross-origin-resource-policy"] = "cross-origin"  # badges are made for other sites
                 headers.setdefault("content-security-policy", NOTHING_ALLOWED)
                 headers.setdefault("cache-control", "no-store")
             await send(message)

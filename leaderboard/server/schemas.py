@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from leaderboard.database.entries import Submission
+from leaderboard.database.models import UNFINISHED
 
 
 _PROGRESS: Final = re.compile(r"(\d{1,6}) of (\d{1,6})")
@@ -24,7 +25,7 @@ class Progress(BaseModel):
 
 
 class HistoryLine(BaseModel):
-    kind: Literal["submitted", "accepted", "refused", "withdrawn"]
+    kind: Literal["submitted", "accepted", "refused", "withdrawn", "requeued"]
     at: str
     level: str = ""
     reasons: list[str] = []
@@ -80,7 +81,7 @@ class Problem(BaseModel):
 def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState:
     """A submission as the API says it."""
     plain = msgspec.to_builtins(found)
-    if not any(line.verdict is not None for line in found.history):
+    if found.state in UNFINISHED or not any(line.verdict is not None for line in found.history):
         plain["nonce"] = ""
     plain["created"], plain["changed"] = moment(found.created), moment(found.changed)
     plain["progress"] = _progress(found.progress) if found.progress else None
