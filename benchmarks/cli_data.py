@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,16 @@ class Chosen:
         from adversarial.errors import InvalidOption
         from tasks.own import is_prepared, open_data
         from tasks.own.preparing import prepare as prepared
+        from tasks.own.reading import Wanted
 
         source = Path(self.wanted.source)
         if not is_prepared(source):
             return prepared(self.wanted, task, folder)
+        if replace(self.wanted, source="") != Wanted(""):
+            raise InvalidOption(
+                f"{source} is prepared already: --column, --split, --fit-split, --classes, --size and "
+                "--rate are for what it was made of"
+            )
         found = open_data(source)
         if found.task != task:
             raise InvalidOption(f"the data in {source} were prepared for {found.task}, not for {task}")

@@ -173,6 +173,9 @@ def test_agents_have_no_data_and_tasks_not_each_others(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["check", "image-digits/undefended", "--task", IMAGE, "--data", str(data.folder)])
     assert isinstance(done.exception, InvalidOption)
     assert f"were prepared for {TEXT}, not for {IMAGE}" in str(done.exception)
+    done = CliRunner().invoke(cli, ["plan", "mini", "--task", TEXT, "--data", str(data.folder), "--classes", "a,b"])
+    assert isinstance(done.exception, InvalidOption)
+    assert "is prepared already" in str(done.exception)
     for wrong in (["--column", "label"], ["--column", "=x"]):
         done = CliRunner().invoke(cli, ["prepare", str(source), str(tmp_path / "out"), "--task", TEXT, *wrong])
         assert (done.exit_code, "expected --column ROLE=NAME" in done.output) == (2, True)
