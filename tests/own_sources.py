@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,9 @@ def files_of(data: OwnData) -> dict[str, bytes]:
 def left_in(folder: Path) -> Iterable[Path]:
     """Everything below a folder, hidden or not, whether it is there or not."""
     return sorted(folder.rglob("*"))
+
+
+def named_on(page: Path) -> dict[str, str]:
+    """What a page says that the examples on it are, by their ids."""
+    text = page.read_text(encoding="utf-8")
+    return dict(re.findall(r"<b>(own-[a-z0-9-]+)</b>, <q>(.*?)</q>", text))

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner, Result
-from own_sources import CLASSES, IMAGE, prepared, write_pictures, write_rows
+from own_sources import CLASSES, IMAGE, named_on, prepared, write_pictures, write_rows
 from PIL import Image
 
 from adversarial.errors import InvalidOption, ModelError
@@ -20,7 +20,7 @@ from adversarial.inputs import Inputs
 from benchmarks.catalog import catalog
 from benchmarks.cli import cli
 from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, Settings, plan_cells
+from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.store import RunFolder
@@ -237,12 +237,12 @@ def test_a_site_shows_the_pictures_under_their_names(arena: Arena, tmp_path: Pat
     data = arena.data
     model = ModelRef("my-torch", bring(parse(arena.models["torch"]), IMAGE, CPU, data).hash, "none", source="bundle")
     planned = plan_cells(suite_named("mini@1"), catalog(), Settings(limit=LIMIT, data=data), models={IMAGE: (model,)})
-    from benchmarks.planning import as_plan
-
     folder = RunFolder(arena.folder / "runs")
     folder.write_plan(as_plan(suite_named("mini@1"), planned, Settings(limit=LIMIT, data=data)))
     done = invoke("site", tmp_path / "site", "--suite", arena.suite, "--out", arena.folder / "runs")
     assert done.exit_code == 0, done.output
     (page,) = (tmp_path / "site").rglob("entries/*.html")
-    text = page.read_text(encoding="utf-8")
-    assert any(f">{name}<" in text or f" {name}<" in text for name in CLASSES)
+    labels = dict(zip(data.ids("test"), images.load(data, "test").labels, strict=True))
+    named = named_on(page)
+    assert named
+    assert all(CLASSES[labels[example]] == name for example, name in named.items())
