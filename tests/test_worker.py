@@ -50,7 +50,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def verified(settings: WorkerSettings, name: str, tmp_path: Path) -> Outcome:
     depot = Depot(settings.folder)
     made = make_bundle(tmp_path / "one.rab", name)
-    return run_verifier(settings, tmp_path / "one.rab", made, ("ab" * 32, settings.rerun), depot.new_scratch(), lambda _: True)
+    return run_verifier(
+        settings, tmp_path / "one.rab", made, ("ab" * 32, settings.rerun), depot.new_scratch(), lambda _: True
+    )
 
 
 def test_a_verdict_comes_back(settings: WorkerSettings, tmp_path: Path) -> None:

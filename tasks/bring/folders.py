@@ -3,9 +3,11 @@ theirs. Weights come from safetensors, settings from JSON and text; pickles, cod
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,16 +105,17 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
     of another shape, or not finite.
     """
     read_json(folder, CONFIG)
-    files_of(folder, settings)
+    files = files_of(folder, settings)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into the model and save that")
     check_settings(folder)
     import transformers
 
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn first, and then overwritten
+        # Weights are drawn first, and then overwritten.
+        with torch.random.fork_rng(devices=[]), staged(files) as alone:
             module, report = getattr(transformers, factory).from_pretrained(
-                folder,
+                alone,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -134,6 +137,15 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
             raise ModelError(f"{folder}: {name} holds NaN or infinite weights")
     found: nn.Module = module
     return found
+
+
+@contextlib.contextmanager
+def staged(files: Mapping[str, Path]) -> Iterator[Path]:
+    """A folder with these files and nothing else: whatever a library looks for beside them, it does not find."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, path in files.items():
+            (Path(scratch) / name).symlink_to(path.resolve())
+        yield Path(scratch)
 
 
 def check_settings(folder: Path) -> None:

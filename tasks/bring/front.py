@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adversarial.errors import ModelError
-from tasks.bring.folders import PROCESSOR, read_json
+from tasks.bring.folders import CONFIG, PROCESSOR, read_json, staged
 
 
 SHAPE: Final = (1, 8, 8)  # of the task's own pictures: channels, height, width
@@ -111,7 +111,9 @@ def check_front_end(front: FrontEnd, folder: Path, shape: Sequence[int] = SHAPE)
         from transformers import AutoImageProcessor
 
         factory: Any = AutoImageProcessor
-        processor = factory.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_fast=False)
+        known = {name: folder / name for name in (PROCESSOR, CONFIG) if (folder / name).is_file()}
+        with staged(known) as alone:
+            processor = factory.from_pretrained(alone, local_files_only=True, trust_remote_code=False, use_fast=False)
         wanted = processor(np.repeat(levels, 3 // channels, -1), return_tensors="pt", input_data_format="channels_last")
         theirs: Tensor = wanted["pixel_values"]
     except Exception:  # what of it is installed, and what it makes of its settings, is its own affair

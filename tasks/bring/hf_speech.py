@@ -17,7 +17,7 @@ from torch import nn
 from adversarial.errors import ModelError
 from adversarial.victims import Victim
 from tasks.bring import Brought, Source, hash_of
-from tasks.bring.folders import check_settings
+from tasks.bring.folders import check_settings, staged
 
 
 WEIGHTS: Final = "model.safetensors"
@@ -124,14 +124,15 @@ def loaded(factory: str, folder: Path, attention: str = "eager") -> nn.Module:
     import transformers
 
     read_json(folder, "config.json")
-    files_of(folder)
+    files = files_of(folder)
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into the model and save that")
     check_settings(folder)
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn first, and then overwritten
+        # Weights are drawn first, and then overwritten.
+        with torch.random.fork_rng(devices=[]), staged(files) as alone:
             module, report = getattr(transformers, factory).from_pretrained(
-                folder,
+                alone,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,

@@ -18,8 +18,9 @@ from adversarial.errors import DataError, ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.bring import Brought, Source
+from tasks.bring.folders import staged
 from tasks.bring.hearing import check_rate, check_task, resampled
-from tasks.bring.hf_speech import brought, extractor_of, fetched, loaded
+from tasks.bring.hf_speech import brought, extractor_of, fetched, files_of, loaded
 from tasks.bring.writer import Writer
 from tasks.own import OwnData
 from tasks.speech.corpus import SAMPLE_RATE, WORDS
@@ -139,7 +140,8 @@ def writer_of(folder: Path, module: nn.Module) -> Writer:
     from transformers import WhisperTokenizerFast
 
     try:
-        tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
+        with staged(files_of(folder)) as alone:
+            tokenizer = WhisperTokenizerFast.from_pretrained(alone, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ModelError(f"{folder} has no tokenizer of Whisper's kind: {str(error)[:200]}") from None
     model: Any = module

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import ModelError
+from tasks.bring.folders import staged
 from tasks.sentiment.candidates import candidates, known_words
 from tasks.sentiment.facts import load_split
 from tasks.sentiment.tokens import tokenise
@@ -112,7 +113,9 @@ def tokenizer_of(folder: Path) -> Any:
                     f"no tokenizer.json in {folder}; AutoTokenizer.from_pretrained(..., use_fast=True)"
                     ".save_pretrained(folder) writes it"
                 )
-            found = getattr(transformers, kind).from_pretrained(folder, local_files_only=True).backend_tokenizer
+            known = {name: folder / name for name in (*TOKENIZER, *VOCABULARIES) if (folder / name).is_file()}
+            with staged(known) as alone:
+                found = getattr(transformers, kind).from_pretrained(alone, local_files_only=True).backend_tokenizer
     except ModelError:
         raise
     except Exception as error:  # tokenizers raises bare Exceptions for what is malformed
