@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import click
 import pytest
 from click.testing import CliRunner
 from own_sources import IMAGE, TEXT, prepared, reviews, write_pictures, write_rows
-from serving import Place, place, post, reaches, serving, until, working
-from stores import make_bundle
+from serving import Place, place, post, reaches, serving, state, until, working
+from stores import KEY, make_bundle
 
 from benchmarks.cli import cli
 from benchmarks.suites import SUITES
+from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites
+from tasks.bring.torch_folder import save
+from tasks.image.architectures import Perceptron
 from tasks.own import OwnData
 
 
@@ -80,6 +84,32 @@ def test_a_worker_hands_the_data_on(data: OwnData, tmp_path: Path, monkeypatch: 
     assert done.exit_code == 0, done.output
     assert seen[0].command[0] == sys.executable
     assert seen[0].command[-4:] == ("--data", str(data.folder), "--data", str(other.folder))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_real_worker_verifies_an_entry_with_the_data_alone(
+    given: bool, data: OwnData, where: Place, tmp_path: Path
+) -> None:
+    arguments = {"width": 8, "pixels": 3 * 12 * 12, "classes": 4}
+    save(Perceptron(**arguments), tmp_path / "net", task=IMAGE, architecture="perceptron", arguments=arguments)
+    save_key(tmp_path / "key.pem", KEY)
+    named = ["--task", IMAGE, "--name", "mine", "--suite", "mini@1", "--limit", "4", "--workers", "1"]
+    places = [f"--{name}={tmp_path / place}" for name, place in (("key", "key.pem"), ("bundle", "x.rab"), ("out", "r"))]
+    model = f"torch:{tmp_path / 'net'}"
+    done = CliRunner().invoke(cli, ["submit", model, *named, *places, "--data", str(data.folder)])
+    assert done.exit_code == 0, done.output
+    with serving(where, "--data", str(data.folder), "--limited-suites") as (client, _):
+        answer = post(client, where, (tmp_path / "x.rab").read_bytes())
+        assert answer.status_code == 201, answer.text
+        command = where.command("worker", "--store", str(where.folder), "--once", "--rerun", "1")
+        handed = ["--data", str(data.folder)] if given else []
+        subprocess.run([*command, *handed], cwd=ROOT, env=where.environment, check=True, timeout=120)
+        seen = state(client, answer.json()["id"])
+        if given:
+            assert (seen["state"], seen["level"]) == ("accepted", "re-run"), seen
+        else:
+            assert seen["state"] == "refused"
+            assert f"measured on own data, {data.suffix}; give them with --data" in str(seen["reasons"])
 
 
 def test_the_commands_of_the_page_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
