@@ -86,7 +86,7 @@ def attack(
     successes beyond it do not count.
     Raises UnknownName, InvalidThreat, DataError, NotApplicable, and AuditFailure if the attack cheats.
     """
-    found = Inputs(inputs, mask)
+    found = Inputs(inputs.contiguous(), mask)
     learned = None if fit is None else (Inputs(fit[0]), fit[1], fit[2] if len(fit) == 3 else None)
     task = ArrayTask(found, labels, targets, scale, learned)
     trial, ledger = _trial(attack, threat, params, surrogates, seed, batch_size), Ledger()

@@ -73,7 +73,7 @@ def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brou
 
 def _check_columns(label: str, examples: Examples, planned: PlannedCell) -> None:
     """Curves have the suite's budgets, or none: nobody draws further ones."""
-    allowed = {f"{BUDGET_PREFIX}{share:g}" for share in planned.curve}
+    allowed = {f"{BUDGET_PREFIX}{share:g}" for share in (1.0, *planned.curve)}
     found = {name for name in examples.columns if name.startswith(BUDGET_PREFIX)}
     if not found <= allowed:
         raise BundleError(

@@ -2,92 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 import torch
+from forging import (
+    ATTACKS,
+    Change,
+    Honest,
+    examples,
+    judged,
+    measured,
+    only_attacks,
+    replace,
+    robust,
+    row_of,
+    seen,
+    values_of,
+)
 from safetensors.torch import load, save
-from stores import KEY, STRANGER
 
-from benchmarks.catalog import catalog
-from benchmarks.measuring import measure
-from benchmarks.planning import PlannedCell, Settings
-from benchmarks.submitting import Submission, cells_of, pack
-from benchmarks.suites import suite_named
-from benchmarks.verifying import Verdict, verify
-from leaderboard.bundle.manifest import EntryFacts
-from leaderboard.bundle.reading import Bundle, open_bundle
-from leaderboard.bundle.writing import Parts, write_bundle
-from leaderboard.database.scoring import score_entry
-from leaderboard.database.suites import SuiteFacts
-from leaderboard.database.verdicts import decode_verdict
-from leaderboard.database.verified import corrected
-from leaderboard.results import Cost, Diagnostic, Examples, Result, canonical_json
-from leaderboard.rows import TaskRow
-from leaderboard.store import RunFolder
-from tasks.bring import bring, parse
-
-
-replace = msgspec.structs.replace
-ATTACKS = {
-    "image-digits": "noise",
-    "speech-digits": "noise",
-    "sentiment-reviews": "hotflip",
-    "control-cartpole": "noise",
-}
-LIMITS = {"image-digits": 120, "speech-digits": 6, "sentiment-reviews": 12, "control-cartpole": 12}
-Change = Callable[[Result, bytes], tuple[Result, bytes]]
-
-
-@dataclass(frozen=True)
-class Honest:
-    """A clean pass and one attack of a reference model under another name, and how a bundle is made of them."""
-
-    made: Submission
-    cells: Sequence[PlannedCell]
-    results: Mapping[str, tuple[Result, bytes]]
-    suite: str
-
-    def bundle(self, folder: Path, change: Change = lambda result, data: (result, data)) -> Path:
-        """Packs the records as `change` makes them."""
-        runs = RunFolder(folder / "runs")
-        for cell_id, (result, data) in self.results.items():
-            new, evidence = change(result, data)
-            stored = {f"{cell_id}.safetensors": runs.write_artifact(cell_id, evidence)} if evidence else {}
-            runs.write_result(replace(new, artifacts=stored))
-        pack(folder / "one.rab", self.made, self.suite, self.cells, runs, KEY)
-        return folder / "one.rab"
-
-    def stronger(self, folder: Path, entry: Path, change: Change, seeds: Sequence[int] = (7,)) -> Path:
-        """Packs the attack as a stranger's against the entry, once for each seed."""
-        against = open_bundle(entry)
-        manifest, records, evidence = against.manifest, [], {}
-        (source,) = (one for one in self.results.values() if one[0].cell.attack != "none")
-        for seed in seeds:
-            cell = replace(source[0].cell, seed=seed)
-            new, data = change(replace(source[0], cell=cell, id=cell.id), source[1])
-            stored = {f"{cell.id}.safetensors": hashlib.sha256(data).hexdigest()}
-            records.append(replace(new, artifacts=stored))
-            evidence[cell.id] = data
-        parts = Parts(
-            entry=manifest.entry,
-            suite=manifest.suite,
-            benchmark=manifest.benchmark,
-            model_hash=manifest.model_hash,
-            data_hash=manifest.data_hash,
-            plan={one.id: one.cell.label for one in records},
-            versions=dict(manifest.versions),
-            kind="stronger-attack",
-            target=against.id,
-        )
-        model = {name: against.model_file(name) for name in against.model_files}
-        write_bundle(folder / "two.rab", parts, records=records, evidence=evidence, model_files=model, key=STRANGER)
-        return folder / "two.rab"
+from leaderboard.bundle.reading import open_bundle
+from leaderboard.results import Cost, Diagnostic, Result
 
 
 @pytest.fixture(scope="module")
@@ -96,62 +33,10 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Honest]:
 
     def made(task: str) -> Honest:
         if task not in known:
-            known[task] = _measured(tmp_path_factory.mktemp(task), task)
+            known[task] = measured(tmp_path_factory.mktemp(task), task)
         return known[task]
 
     return made
-
-
-def _measured(folder: Path, task: str) -> Honest:
-    shutil.copytree(Path(catalog().task(task).folder) / "undefended", folder / "model")
-    source = f"torch:{folder / 'model'}"
-    facts = EntryFacts(name="mine", task=task, defense="none", url="", licence="")
-    submitted = Submission(facts, source, bring(parse(source), task, torch.device("cpu")))
-    cells = cells_of(submitted, suite_named("mini@1"), catalog(), Settings(limit=LIMITS[task]))
-    ranked = suite_named("mini@1").ranking_threats[task]
-    wanted = [
-        cell
-        for cell in cells
-        if cell.cell.attack == "none" or (cell.cell.attack == ATTACKS[task] and cell.cell.threat.startswith(ranked))
-    ]
-    found = {cell.id: measure(cell) for cell in wanted}
-    results = {cell_id: (one.result, one.evidence) for cell_id, one in found.items()}
-    return Honest(submitted, cells, results, f"mini@1-limit{LIMITS[task]}")
-
-
-def examples(result: Result) -> Examples:
-    assert result.examples is not None
-    return result.examples
-
-
-def judged(path: Path, rerun: int = 99) -> Verdict:
-    return verify(path, catalog(), rerun=rerun, nonce="00")
-
-
-def only_attacks(change: Change) -> Change:
-    return lambda result, data: change(result, data) if data else (result, data)
-
-
-def seen(path: Path, verdict: Verdict) -> Bundle:
-    return corrected(open_bundle(path), decode_verdict(canonical_json(verdict)))
-
-
-def values_of(bundle: Bundle, attack: str) -> tuple[float, ...]:
-    (found,) = (examples(one).values for one in bundle.records.values() if one.cell.attack == attack)
-    return found
-
-
-def row_of(entry: Bundle, stronger: Sequence[Bundle] = ()) -> TaskRow:
-    suite, manifest = suite_named("mini@1"), entry.manifest
-    facts = SuiteFacts(manifest.suite, dict(suite.ranking_threats), tuple(suite.unrealisable))
-    return msgspec.json.decode(score_entry(entry, stronger, facts).row, type=TaskRow)
-
-
-def robust(row: TaskRow) -> float:
-    """The worst case over all attacks that there are."""
-    (threat,) = (one for one in row.threats if one.ranking)
-    assert threat.robust is not None
-    return threat.robust.quality
 
 
 @pytest.mark.parametrize("task", ATTACKS)
@@ -162,6 +47,13 @@ def test_what_is_honest_is_measured_again_to_the_last_digit(
     assert verdict.level == "re-run", verdict.reasons
     assert {cell.detail for cell in verdict.cells} == {"the same to the last digit"}
     assert all(not cell.corrected for cell in verdict.cells)
+
+
+def test_searches_for_the_nearest_and_curves_are_honest_too(tmp_path: Path) -> None:
+    attacks = ("pgd", "deepfool", "cw", "jsma", "universal", "transfer")
+    verdict = judged(measured(tmp_path / "measured", "image-digits", "mini@2", attacks, 4).bundle(tmp_path))
+    assert verdict.level == "re-run", verdict.reasons
+    assert [cell.detail for cell in verdict.cells] == ["the same to the last digit"] * 7
 
 
 def test_one_return_beyond_all_is_the_verifiers_own_on_the_board(
