@@ -40,7 +40,7 @@ class Silent:
 def cells() -> list[PlannedCell]:
     """Every attack on one model of every task, a few examples each."""
     filters = Filters(models=("adversarial-training",))
-    planned = plan_cells(MINI_1, catalog(), Settings(limit=6))
+    planned = plan_cells(MINI_1, catalog(), Settings(limit=3))
     return [cell for cell in planned if filters.admit(cell.cell)]
 
 
@@ -68,7 +68,7 @@ def test_any_order_and_any_number_of_workers_give_the_same_bytes(
 def test_a_killed_run_loses_the_cells_in_flight_and_goes_on_to_the_same_bytes(
     reference: dict[str, bytes], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "robustarena", "run", "mini@1", "--limit", "6", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "robustarena", "run", "mini@1", "--limit", "3", "--out", str(tmp_path)]
     command += ["--model", "adversarial-training", "--executor", "serial"]
     kills = 0
     for wanted in (1, 4, 9):

@@ -27,7 +27,7 @@ ATTACKS = {
     "sentiment-reviews": partial(hotflip, steps=3),
     "control-cartpole": partial(pgd, steps=3),
 }
-LIMIT = 12
+LIMIT = 7
 
 
 @lru_cache(maxsize=4)
