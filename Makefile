@@ -6,7 +6,7 @@ OUT ?= runs
 PEERS := .venv-peers
 TIMES ?= .benchmarks/peers.json
 
-.PHONY: bench test check lint types perf perf-table table site peers clean help
+.PHONY: bench test check lint types perf perf-table load table site peers clean help
 
 help:
 	@echo "make bench   set up, run the suite mini@1, print the board"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   lint and types       make perf   speed against other libraries"
 	@echo "make table   print the board      make site   write it as a page into site/"
 	@echo "make peers   set up other attack libraries, run the agreement tests"
+	@echo "make load    a server's requests a second and memory with ten thousand entries"
 
 bench: $(VENV)/.installed
 	$(BIN)/robustarena run mini@1 --out $(OUT)
@@ -37,6 +38,10 @@ perf: $(PEERS)/.installed
 
 perf-table:
 	@$(PEERS)/bin/python -m benchmarks.perf.table $(TIMES)
+
+# Ten thousand entries behind a server on one core; a quarter of an hour.
+load: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.perf.board_load
 
 table: $(VENV)/.installed
 	$(BIN)/robustarena table --out $(OUT)
