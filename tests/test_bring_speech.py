@@ -441,7 +441,7 @@ def test_a_bundle_brings_the_same_model(whisper_folder: Path, tmp_path: Path) ->
     assert len([name for name in first.files if name.endswith(".safetensors")]) > 1
     index = tmp_path / "copy-shards" / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-00001", "../model-00001"))
-    with pytest.raises(ModelError, match="names the file"):
+    with pytest.raises(ModelError, match=r"names '\.\./model-00001"):
         brought(tmp_path / "copy-shards")
 
 
@@ -456,7 +456,7 @@ def test_sources_that_are_no_folder_are_refused(tmp_path: Path, monkeypatch: pyt
         raise OSError(f"no network for {name}")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(ModelError, match=r"the Hub does not give it either: no network for me/model"):
+    with pytest.raises(ModelError, match=r"the Hub does not give a model of that id \(no network for me/model\)"):
         bring(parse("hf:me/model"), TASK, CPU)
 
 

@@ -166,6 +166,7 @@ def hash_of(files: Mapping[str, Path]) -> str:
 
 
 def _is_whisper(source: Source) -> bool:
-    from tasks.bring.hf_speech import fetched, read_json
+    from tasks.bring.folders import read_json
+    from tasks.bring.hf_speech import fetched
 
     return str(read_json(fetched(source), "config.json").get("model_type", "")) == "whisper"

@@ -98,11 +98,14 @@ def read_json(folder: Path, name: str, *, optional: bool = False) -> dict[str, A
     return plain
 
 
-def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
-    """A model by the name of its Auto class, in float32, from safetensors alone.
+def loaded(
+    factory: str, folder: Path, settings: Sequence[str], *, attention: str = "eager", optional: tuple[str, ...] = ()
+) -> nn.Module:
+    """A model by the name of its class in transformers, in float32, from safetensors alone.
 
-    Raises ModelError for pickles, code in the folder, adapters and quantised weights, and where weights are missing,
-    of another shape, or not finite.
+    attention: which of the library's implementations. optional: endings of weights that may be missing. Raises
+    ModelError for pickles, code in the folder, adapters and quantised weights, and where weights are missing, of another
+    shape, or not finite.
     """
     read_json(folder, CONFIG)
     files = files_of(folder, settings)
@@ -119,18 +122,19 @@ def loaded(factory: str, folder: Path, settings: Sequence[str]) -> nn.Module:
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
-                attn_implementation="eager",  # named here, so that config.json cannot name a kernel to fetch
+                attn_implementation=attention,  # named here, so that config.json cannot name a kernel to fetch
                 dtype=torch.float32,
                 output_loading_info=True,
             )
     except _FAILURES as error:
         lines = str(error).strip().splitlines()[:1]
         raise ModelError(f"{folder} cannot be loaded as {factory}: {''.join(lines)[:300]}") from None
-    missing, shaped = sorted(report["missing_keys"]), sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(optional))
+    shaped = sorted(str(entry[0]) for entry in report["mismatched_keys"])
     if missing or shaped:
         raise ModelError(
             f"{folder} lacks weights of a {type(module).__name__}: {missing[:3]}, other shapes {shaped[:3]}; save the "
-            "whole classifier, its head included"
+            "whole model, its head included"
         )
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -19,8 +19,9 @@ from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.bring import Brought, Source
+from tasks.bring.folders import read_json
 from tasks.bring.hearing import check_rate, check_task, resampled, standardised
-from tasks.bring.hf_speech import brought, extractor_of, fetched, loaded, read_json
+from tasks.bring.hf_speech import brought, extractor_of, fetched, loaded
 from tasks.own import OwnData
 from tasks.own.utterances import letters_of
 from tasks.speech.corpus import SAMPLE_RATE
