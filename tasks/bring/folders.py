@@ -104,8 +104,8 @@ def loaded(
     """A model by the name of its class in transformers, in float32, from safetensors alone.
 
     attention: which of the library's implementations. optional: endings of weights that may be missing. Raises
-    ModelError for pickles, code in the folder, adapters and quantised weights, and where weights are missing, of another
-    shape, or not finite.
+    ModelError for pickles, code in the folder, adapters and quantised weights, and where weights are missing, of
+    another shape, or not finite.
     """
     read_json(folder, CONFIG)
     files = files_of(folder, settings)
