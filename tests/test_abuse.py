@@ -59,6 +59,7 @@ def test_each_failed_try_draws_more_cells(database: Database, depot: Depot, tmp_
     with_accounts(database)
     first = admitted(database, depot, tmp_path, "one")
     assert ended(database, first, "refused").strikes == 0
+    taken_back(database, first, account_of(database, first))  # which makes it no better
     early = admitted(database, depot, tmp_path, "two")
     taken_back(database, early, account_of(database, early))
     third = admitted(database, depot, tmp_path, "three")

@@ -72,8 +72,10 @@ def take(
 def _strikes(session: Session, bundle: str) -> int:
     """What keeps an account from trying until the draw leaves its forged cells out: each failure draws more of them."""
     own = session.get_one(StoredBundle, bundle)
-    judged = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id).exists()
-    failed = or_(Entry.state == "refused", and_(Entry.state == "withdrawn", ~judged))
+    passed = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id, StoredVerdict.level != "refused")
+    # What ended without a verdict may have been the machine's fault.
+    refused = and_(Entry.state == "refused", ~Entry.reasons.startswith('["verification'))
+    failed = or_(refused, and_(Entry.state == "withdrawn", ~passed.exists()))
     query = select(func.count()).select_from(StoredBundle).join(Entry, Entry.id == StoredBundle.id)
     same = (StoredBundle.account == own.account, StoredBundle.suite == own.suite, StoredBundle.task == own.task)
     return session.scalars(query.where(*same, failed)).one()

@@ -12,7 +12,7 @@ from leaderboard.bundle.manifest import Manifest
 from leaderboard.database.engine import clock
 from leaderboard.database.entries import ADMISSIONS, EntryError, NoSuchEntry, add_job, free_name
 from leaderboard.database.history import BOARDS, add_event, raise_counter
-from leaderboard.database.models import Entry, Job, StoredVerdict
+from leaderboard.database.models import Entry, Job, StoredBundle, StoredResult, StoredVerdict
 
 
 AGAIN: Final = ("accepted", "refused")
@@ -36,6 +36,9 @@ def requeue(session: Session, manifest: Manifest, bundle: str) -> None:
     entry.state, entry.level, entry.reasons, entry.nonce = "queued", "", "[]", nonce
     entry.changed = moment
     entry.holds = free_name(session, manifest, but=bundle)
+    # What the verdict says may change, here and on entries whose model this is an attack against.
+    same = select(StoredBundle.id).where(StoredBundle.model_hash == manifest.model_hash)
+    session.execute(delete(StoredResult).where(StoredResult.bundle.in_(same)))
     session.execute(update(StoredVerdict).where(StoredVerdict.bundle == bundle).values(job=None))
     session.execute(delete(Job).where(Job.bundle == bundle))
     session.flush()

@@ -13,13 +13,14 @@ import numpy as np
 from leaderboard.board import build_board, ranked_sample, ranking_threat
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.results import Metric, Plan, Result, canonical_json
+from leaderboard.results import Cell, Metric, Plan, Result, canonical_json, without_access
 from leaderboard.scores import CLEAN, score
 from leaderboard.statistics import Sample
 
 
 # Raised where code here or below changes what a row says: every row is then worked out again.
 SCORING_VERSION: Final = 2
+STRONGER: Final = "stronger"  # before the name of an attack that others made
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +53,8 @@ def score_entry(opened: Bundle, stronger: Iterable[Bundle], facts: SuiteFacts) -
     for other in sorted(stronger, key=lambda one: one.id):
         for cell_id, result in counted(other, opened.records).items():
             if cell_id not in results or _quality(result) < _quality(results[cell_id]):
-                results[cell_id], labels[cell_id] = result, result.cell.label
+                results[cell_id] = _lowered(results.get(cell_id), result)
+                labels.setdefault(cell_id, result.cell.label)
     plan = Plan(
         suite=facts.name,
         ranking_threats=facts.ranking_threats,
@@ -90,11 +92,10 @@ def counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
     if clean is None or clean.examples is None:
         return {}
     weights = dict(zip(clean.examples.ids, clean.examples.weights, strict=True))
-    own = {"model": clean.cell.model, "defense": clean.cell.defense}
     return {
         cell_id: msgspec.structs.replace(
             result,
-            cell=msgspec.structs.replace(result.cell, **own),
+            cell=_as_search(result.cell, clean.cell),
             examples=msgspec.structs.replace(result.examples, columns={}),
             diagnostics=(),
         )
@@ -106,6 +107,27 @@ def counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
         and result.cell.model_hash == clean.cell.model_hash
         and dict(zip(result.examples.ids, result.examples.weights, strict=True)) == weights
     }
+
+
+def _as_search(cell: Cell, entry: Cell) -> Cell:
+    """The cell under the entry's name, as a search with gradients whatever its owner calls it: by noise or a transfer
+    that does better than the entry's own attacks, a stranger could make the entry look suspect."""
+    return msgspec.structs.replace(
+        cell,
+        model=entry.model,
+        defense=entry.defense,
+        attack=f"{STRONGER}-{cell.attack}",
+        threat=f"{without_access(cell.threat)}@gradient",
+    )
+
+
+def _lowered(own: Result | None, theirs: Result) -> Result:
+    """A cell of the entry's with their values: what the entry's record says besides, against it too, stays."""
+    if own is None or own.examples is None or theirs.examples is None:
+        return theirs
+    values = dict(zip(theirs.examples.ids, theirs.examples.values, strict=True))
+    worse = tuple(values[name] for name in own.examples.ids)
+    return msgspec.structs.replace(own, examples=msgspec.structs.replace(own.examples, values=worse))
 
 
 def _quality(result: Result) -> float:

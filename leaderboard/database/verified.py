@@ -39,9 +39,9 @@ def corrected(bundle: Bundle, verdict: Verdict) -> Bundle:
 
 
 def _corrected(result: Result, check: CellCheck) -> Result:
-    """Values where the check found others, and diagnostics that the record leaves out."""
-    said = {one.name for one in result.diagnostics}
-    diagnostics = (*result.diagnostics, *(one for one in check.diagnostics if one.name not in said))
+    """Values where the check found others, and its diagnostics in place of what the record says of the same."""
+    found = {one.name for one in check.diagnostics}
+    diagnostics = (*(one for one in result.diagnostics if one.name not in found), *check.diagnostics)
     result = msgspec.structs.replace(result, diagnostics=diagnostics)
     examples = result.examples
     if examples is None or not check.corrected:

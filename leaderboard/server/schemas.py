@@ -10,7 +10,6 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from leaderboard.database.entries import Submission
-from leaderboard.database.models import UNFINISHED
 
 
 _PROGRESS: Final = re.compile(r"(\d{1,6}) of (\d{1,6})")
@@ -81,7 +80,7 @@ class Problem(BaseModel):
 def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState:
     """A submission as the API says it."""
     plain = msgspec.to_builtins(found)
-    if found.state in UNFINISHED or not any(line.verdict is not None for line in found.history):
+    if not _judged(found):
         plain["nonce"] = ""
     plain["created"], plain["changed"] = moment(found.created), moment(found.changed)
     plain["progress"] = _progress(found.progress) if found.progress else None
@@ -96,6 +95,14 @@ def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState
         for line in found.history
     ]
     return SubmissionState(**plain, created_now=created_now)
+
+
+def _judged(found: Submission) -> bool:
+    """Whether there is a verdict since the nonce was drawn."""
+    judged = False
+    for line in found.history:
+        judged = (judged and not line.nonce) or line.verdict is not None
+    return judged
 
 
 def moment(seconds: float) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from adversarial.errors import DataError
 from tasks.own.reading import Rows
+
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 
 
 def class_names(parts: Sequence[Rows], given: Sequence[str]) -> tuple[str, ...]:
@@ -14,10 +18,13 @@ def class_names(parts: Sequence[Rows], given: Sequence[str]) -> tuple[str, ...]:
     if given:
         return tuple(given)
     if names := parts[0].names_of("label"):
-        return names
-    found = {value for rows in parts for value in rows.values_of("label") if value is not None}
-    if all(_whole(value) is not None for value in found):
-        return tuple(map(str, sorted({int(value) for value in found})))
+        # Folders are numbered by the order of their names as text, in which 10 comes before 2.
+        return tuple(sorted(names, key=int)) if all(name.isdecimal() for name in names) else names
+    found = {value for rows in parts for value in rows.values_of("label") if value not in (None, "")}
+    numbers = {value: _whole(value) for value in found}
+    if all(number is not None for number in numbers.values()):
+        # What is below 0 says that there is no label, and is refused where it stands.
+        return tuple(map(str, sorted({number for number in numbers.values() if number is not None and number >= 0})))
     return tuple(sorted(map(str, found)))
 
 
@@ -42,5 +49,10 @@ def label_of(value: Any, classes: Sequence[str], names: Sequence[str], where: st
 
 
 def _whole(value: Any) -> int | None:
-    """The number of a label that is one: 1, 1.0 and true."""
+    """The number of a label that is one: 1, 1.0 and true, as text as well."""
+    if isinstance(value, str):
+        said = value.strip().lower()
+        if said in ("true", "false"):
+            return int(said == "true")
+        return int(said.partition(".")[0]) if _NUMBER.fullmatch(said) else None
     return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else None

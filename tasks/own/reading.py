@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import glob
 import hashlib
 import io
@@ -128,6 +129,9 @@ def _splits(source: str) -> tuple[dict[str, Any], Path]:
         if path.suffix.lower() not in FILES:
             raise DataError(f"{path}: expected a file that ends in {', '.join(FILES)}, or a folder")
         kind, options = FILES[path.suffix.lower()]
+        if kind == "csv":
+            # 007 is said with two zeros: a column that is guessed to hold numbers has lost them.
+            options = {**options, "converters": dict.fromkeys(_header(path, str(options.get("sep", ","))), str)}
         # A path is a pattern to `datasets`, and a split must have a name of its own; a file alone is its one split.
         return _loaded(source, kind, data_files={"train": glob.escape(str(path))}, **options), path.parent
     if path.is_dir():
@@ -140,6 +144,14 @@ def _splits(source: str) -> tuple[dict[str, Any], Path]:
     if mirrored is not None and mirrored.is_dir():
         return _loaded(source, str(mirrored)), mirrored
     return _loaded(source, source), Path()
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return next(csv.reader(file, delimiter=separator), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a data set: {error}") from None
 
 
 def _loaded(source: str, *arguments: str, **options: Any) -> dict[str, Any]:
