@@ -89,7 +89,15 @@ class ModelError(RobustArenaError, ValueError):
 
 
 class DataError(RobustArenaError, ValueError):
-    """Data that is missing, changed or malformed."""
+    """Data that is missing, changed or malformed.
+
+    DataError
+    └── UnavailableData   of the benchmark itself: this machine lacks them, or has them otherwise than they should be
+    """
+
+
+class UnavailableData(DataError):
+    """Data that a cell is measured on, which this machine lacks or has damaged. Elsewhere the cell may do."""
 
 
 class MissingDependency(RobustArenaError, ImportError):
@@ -98,3 +106,10 @@ class MissingDependency(RobustArenaError, ImportError):
     @classmethod
     def of(cls, package: str, feature: str, extra: str) -> MissingDependency:
         return cls(f"{feature} needs the package {package}: pip install 'robustarena[{extra}]'")
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error is of this machine (its memory, files, packages or data), and not of what was asked of it."""
+    if isinstance(error, RobustArenaError):
+        return isinstance(error, (UnavailableData, MissingDependency))
+    return isinstance(error, (OSError, MemoryError))

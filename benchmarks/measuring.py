@@ -6,14 +6,14 @@ import resource
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from adversarial.errors import DeadlineReached, NotApplicable, RobustArenaError
+from adversarial.errors import DeadlineReached, NotApplicable, RobustArenaError, is_machine_fault
 from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
@@ -32,7 +32,8 @@ class Measured:
     """A finished cell on its way to the run folder.
 
     evidence: the safetensors file of adversarial examples, empty where there is none. trace: a failed cell's stack
-    trace. peak_memory_bytes: of the process so far.
+    trace. peak_memory_bytes: of the process so far. machine_fault: whether it failed for want of memory, files,
+    packages or data.
     """
 
     result: Result
@@ -40,6 +41,7 @@ class Measured:
     seconds: float
     peak_memory_bytes: int
     trace: str = ""
+    machine_fault: bool = False
 
 
 def measure(planned: PlannedCell) -> Measured:
@@ -58,7 +60,8 @@ def measure(planned: PlannedCell) -> Measured:
         return _without_numbers(planned, "timeout", f"not finished within {planned.timeout_seconds:g} s", start)
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, RobustArenaError) else f"{type(error).__name__}: "
-        return _without_numbers(planned, "failed", f"{kind}{error}" or kind, start, traceback.format_exc())
+        without = _without_numbers(planned, "failed", f"{kind}{error}" or kind, start, traceback.format_exc())
+        return replace(without, machine_fault=is_machine_fault(error))
     return Measured(result, evidence, time.monotonic() - start, peak_memory_bytes())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +35,8 @@ FEW: Final = 8  # examples that show whether an attack applies
 class CellCheck(msgspec.Struct, frozen=True):
     """What was checked of one cell. check: `re-scored`, `re-run`, or `claimed` with the reason in detail.
 
-    corrected: values by example where the check found others; a board shows these. diagnostics: that the check found.
+    corrected: values by example where the check found others; a board shows these. columns: likewise, by their name.
+    diagnostics: that the check found.
     """
 
     id: str
@@ -42,6 +44,7 @@ class CellCheck(msgspec.Struct, frozen=True):
     check: str
     detail: str = ""
     corrected: dict[str, float] = {}
+    columns: dict[str, dict[str, float]] = {}
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -70,7 +73,7 @@ def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brou
             return CellCheck(result.id, label, "claimed", str(error)[:LONGEST_DETAIL])
     corrected = _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
     detail = f"{len(found.ids)} examples" + (f", {len(corrected)} corrected" if corrected else "")
-    return CellCheck(result.id, label, "re-scored", detail, corrected, diagnostics)
+    return CellCheck(result.id, label, "re-scored", detail, corrected, diagnostics=diagnostics)
 
 
 def _check_columns(label: str, examples: Examples, planned: PlannedCell) -> None:
@@ -85,7 +88,7 @@ def _check_columns(label: str, examples: Examples, planned: PlannedCell) -> None
 
 def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
     """An attack that the model itself rules out is tried again: or else a cheat would rule out the strong ones."""
-    again = measure(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW))).result
+    again = _measured(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW)))
     if again.status != "n/a":
         raise BundleError(f"{planned.cell.label}: claimed n/a ({result.reason}), and here it is {again.status}")
     return CellCheck(result.id, planned.cell.label, "re-run", f"n/a: {again.reason}"[:LONGEST_DETAIL])
@@ -154,7 +157,7 @@ def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> C
     before: what its stored examples showed. Of each example the worse of the two counts: both are true of the model.
     """
     label = planned.cell.label
-    again = measure(planned).result
+    again = _measured(planned)
     if again.status != "ok" or again.examples is None or result.examples is None or again.metric is None:
         raise BundleError(f"{label}: measured again it is {again.status}: {again.reason}")
     claimed, found = result.examples, again.examples
@@ -163,24 +166,31 @@ def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> C
         raise BundleError(f"{label}: measured again it has other columns: {', '.join(sorted(found.columns))}")
     stored = [before.corrected.get(name, value) for name, value in zip(claimed.ids, claimed.values, strict=True)]
     worse = min if again.metric.ceiling > again.metric.floor else max
-    judged: dict[str, tuple[Sequence[float], Sequence[float]]] = {"examples": (stored, found.values)}
-    judged |= {
-        name: (claimed.columns[name], column)
-        for name, column in sorted(found.columns.items())
+    values = _worse_of(f"{label}: measured again, the examples", stored, found.values, worse)
+    columns = {
+        name: _worse_of(f"{label}: measured again, the examples of {name}", claimed.columns[name], column, worse)
         if name.startswith(BUDGET_PREFIX)
+        else column
+        for name, column in found.columns.items()
     }
-    for name, (ours, theirs) in judged.items():
-        if fault := _flattering(ours, theirs, worse):
-            raise BundleError(f"{label}: measured again, {fault} {name} come out worse than claimed")
     spent, needed = result.cost.forwards, again.cost.forwards
     if abs(spent - needed) > COST_SHARE * max(needed, 1):
         raise BundleError(f"{label}: measured again it took {needed} forwards, and {spent} are claimed")
-    values = [worse(one, other) for one, other in zip(stored, found.values, strict=True)]
-    corrected = {claimed.ids[row]: values[row] for row in _differing(claimed.values, values)}
+    corrected = _corrections(claimed.ids, claimed.values, values)
+    by_column = {name: _corrections(claimed.ids, claimed.columns[name], column) for name, column in columns.items()}
+    by_column = {name: found for name, found in by_column.items() if found}
     same = claimed == found and result.diagnostics == again.diagnostics
     exact = "the same to the last digit" if same else f"{len(corrected)} of {len(values)} values corrected"
     diagnostics = tuple(dict.fromkeys((*before.diagnostics, *again.diagnostics)))
-    return CellCheck(result.id, label, "re-run", exact, corrected, diagnostics)
+    return CellCheck(result.id, label, "re-run", exact, corrected, by_column, diagnostics)
+
+
+def _measured(planned: PlannedCell) -> Result:
+    """A cell however long it takes, since whoever started this ends it; raises OSError for what this machine lacks."""
+    found = measure(replace(planned, timeout_seconds=math.inf))
+    if found.machine_fault:
+        raise OSError(found.result.reason)
+    return found.result
 
 
 def _check_same_examples(label: str, claimed: Examples, ids: Sequence[str], weights: Sequence[float]) -> None:
@@ -190,17 +200,25 @@ def _check_same_examples(label: str, claimed: Examples, ids: Sequence[str], weig
         raise BundleError(f"{label}: the examples' weights are not those of the data")
 
 
-def _flattering(claimed: Sequence[float], found: Sequence[float], worse: Callable[[float, float], float]) -> str:
-    """How many examples are claimed to be better than they are, where chance does not explain it; empty otherwise.
+def _worse_of(
+    what: str, claimed: Sequence[float], found: Sequence[float], worse: Callable[[float, float], float]
+) -> list[float]:
+    """Of each example the worse value. Raises BundleError where more are claimed better than chance explains.
 
-    Other kernels round otherwise, and a search then ends elsewhere: on some examples better, on as many worse. Of each
-    the worse counts on a board, so only a lean to one side is a fault.
+    Other kernels round otherwise, and a search then ends elsewhere: on some examples better, on as many worse. So only
+    a lean to one side is a fault.
     """
     differing = _differing(claimed, found)
     better = sum(worse(claimed[row], found[row]) == found[row] for row in differing)
     excess = better - (len(differing) - better)
     allowed = max(1.0, DIFFERING_SHARE * len(found)) + DEVIATIONS * len(differing) ** 0.5
-    return f"{better} of {len(found)}" if excess > allowed else ""
+    if excess > allowed:
+        raise BundleError(f"{what} come out worse than claimed: {better} of {len(found)}")
+    return [worse(one, other) for one, other in zip(claimed, found, strict=True)]
+
+
+def _corrections(ids: Sequence[str], claimed: Sequence[float], found: Sequence[float]) -> dict[str, float]:
+    return {ids[row]: found[row] for row in _differing(claimed, found)}
 
 
 def _differing(claimed: Sequence[float], found: Sequence[float]) -> list[int]:

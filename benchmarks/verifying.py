@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from adversarial.errors import RobustArenaError
+from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fault
 from adversarial.registry import Registry, resolve
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.rechecking import CellCheck, measured_again, rescored
@@ -66,7 +66,11 @@ def verify(
     data: Sequence[OwnData] = (),
 ) -> Verdict:
     """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them. data:
-    what bundles on own data may be of."""
+    what bundles on own data may be of.
+
+    Raises OSError, MemoryError, UnavailableData and MissingDependency for what this machine lacks, of which the bundle
+    is innocent.
+    """
     try:
         bundle = open_here(path, registry)
     except BundleError as error:
@@ -75,12 +79,12 @@ def verify(
         if bundle.manifest.kind == "stronger-attack":
             return _stronger(bundle, registry, data)
         return _verified(bundle, registry, data, rerun, nonce, report)
-    except (BundleError, RobustArenaError) as error:
-        return Verdict(bundle.id, "refused", (_line(str(error)),))
-    except (OSError, MemoryError):
-        raise  # of this machine: another attempt may end otherwise
     except Exception as error:  # a stranger's model and examples may break anything
-        return Verdict(bundle.id, "refused", (_line(f"verification ended with {type(error).__name__}: {error}"),))
+        if is_machine_fault(error):
+            raise  # another attempt may end otherwise
+        expected = isinstance(error, (BundleError, RobustArenaError))
+        kind = "" if expected else f"verification ended with {type(error).__name__}: "
+        return Verdict(bundle.id, "refused", (_line(f"{kind}{error}"),))
 
 
 def open_here(path: Path, registry: Registry) -> Bundle:
@@ -196,14 +200,14 @@ def _expected(bundle: Bundle, registry: Registry, settings: Settings) -> tuple[P
 def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
     """The settings that a board's name tells: a suite as it is, its first examples, or one on own data.
 
-    data: what is at hand. Raises BundleError for other settings, and for data that are not at hand.
+    data: what is at hand. Raises BundleError for other settings, and UnavailableData for data that are not at hand.
     """
     found = _SETTINGS.fullmatch(suite)
     if found is None:
         raise BundleError(f"suite {suite}: only a suite as it is, its first examples or own data can be verified")
     own = next((one for one in data if one.suffix == found["data"]), None)
     if found["data"] and own is None:
-        raise BundleError(f"suite {suite}: measured on own data, {found['data']}; give them with --data")
+        raise UnavailableData(f"suite {suite}: measured on own data, {found['data']}; give them with --data")
     return Settings(limit=int(found["limit"]) if found["limit"] else None, data=own)
 
 

@@ -24,7 +24,8 @@ from forging import (
 )
 from safetensors.torch import load, save
 
-from benchmarks.rechecking import _flattering
+from benchmarks.rechecking import _worse_of
+from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.results import Cost, Diagnostic, Result
 
@@ -170,12 +171,14 @@ def test_a_re_run_may_differ_and_not_lean() -> None:
     """Other kernels end a search elsewhere; a cheat's examples are better than they are, all of them."""
     claimed = [1.0, 0.0] * 200
     mixed = [1 - value if row < 64 else value for row, value in enumerate(claimed)]
-    assert _flattering(claimed, mixed, min) == ""
+    assert _worse_of("it", claimed, mixed, min) == [0.0] * 64 + claimed[64:]
     leaning = [0.0 if row < 64 else value for row, value in enumerate(claimed)]
-    assert _flattering(claimed, leaning, min) == "32 of 400"
-    assert _flattering(leaning, claimed, min) == ""  # a record that is too modest harms nobody
-    assert _flattering([0.0] * 8, [0.0] * 7 + [3.0], max) == ""
-    assert _flattering([0.0] * 20, [3.0] * 20, max) == "20 of 20"
+    with pytest.raises(BundleError, match="it come out worse than claimed: 32 of 400"):
+        _worse_of("it", claimed, leaning, min)
+    assert _worse_of("it", leaning, claimed, min) == leaning  # a record that is too modest harms nobody
+    assert _worse_of("it", [0.0] * 8, [0.0] * 7 + [3.0], max) == [0.0] * 7 + [3.0]
+    with pytest.raises(BundleError, match="20 of 20"):
+        _worse_of("it", [0.0] * 20, [3.0] * 20, max)
 
 
 def test_costs_columns_and_diagnostics_are_the_verifiers(honest: Callable[[str], Honest], tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_fails_is_tried_again_and_at_last_refused(database: Database, bundl
         ready_now(database)
     end = seen(database, bundle)
     assert (end.state, len(end.reasons)) == ("refused", 1)
-    assert end.reasons[0] == "verification ended 3 times without a verdict; the last time: killed by signal 9"
+    assert end.reasons[0] == "verification gave no verdict, tried 3 times; the last time: killed by signal 9"
 
 
 def test_what_kills_its_worker_each_time_is_refused(database: Database, bundle: str) -> None:

@@ -103,13 +103,22 @@ def test_a_real_worker_verifies_an_entry_with_the_data_alone(
         assert answer.status_code == 201, answer.text
         command = where.command("worker", "--store", str(where.folder), "--once", "--rerun", "1")
         handed = ["--data", str(data.folder)] if given else []
-        subprocess.run([*command, *handed], cwd=ROOT, env=where.environment, check=True, timeout=120)
+        done = subprocess.run(
+            [*command, *handed],
+            cwd=ROOT,
+            env=where.environment,
+            check=True,
+            timeout=120,
+            capture_output=True,
+            text=True,
+        )
         seen = state(client, answer.json()["id"])
         if given:
             assert (seen["state"], seen["level"]) == ("accepted", "re-run"), seen
         else:
-            assert seen["state"] == "refused"
-            assert f"measured on own data, {data.suffix}; give them with --data" in str(seen["reasons"])
+            # Another worker may have them: the submitter is not to blame.
+            assert (seen["state"], seen["reasons"]) == ("queued", []), seen
+            assert f"measured on own data, {data.suffix}; give them with --data" in done.stderr
 
 
 def test_the_commands_of_the_page_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_a_worker_ends_what_waits(settings: WorkerSettings, database: Database, 
     assert {name: one.state for name, one in found.items() if one is not None} == wanted
     crashed = found["crash"]
     assert crashed is not None
-    assert crashed.reasons == ("verification ended once without a verdict; the last time: it ended with signal 9",)
+    assert crashed.reasons == ("verification gave no verdict, tried once; the last time: it ended with signal 9",)
     assert list((settings.folder / "scratch").iterdir()) == []
     assert all(len(depot.events(bundle)) == 2 for bundle in made.values())
 

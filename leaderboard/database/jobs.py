@@ -20,6 +20,7 @@ from leaderboard.database.verdicts import LONGEST, Circumstances, Verdict, as_te
 
 LEASE_SECONDS: Final = 60.0
 MOST_ATTEMPTS: Final = 3
+NO_VERDICT: Final = "verification gave no verdict"
 PAUSE_SECONDS: Final = 10.0  # after the first attempt that failed; doubled after each
 
 
@@ -73,8 +74,8 @@ def _strikes(session: Session, bundle: str) -> int:
     """What keeps an account from trying until the draw leaves its forged cells out: each failure draws more of them."""
     own = session.get_one(StoredBundle, bundle)
     passed = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id, StoredVerdict.level != "refused")
-    # What ended without a verdict may have been the machine's fault.
-    refused = and_(Entry.state == "refused", ~Entry.reasons.startswith('["verification'))
+    # A lost worker may have been the machine's fault. Taking too long is not: a model can be slow where it is forged.
+    refused = and_(Entry.state == "refused", ~Entry.reasons.startswith(f'["{NO_VERDICT}'))
     failed = or_(refused, and_(Entry.state == "withdrawn", ~passed.exists()))
     query = select(func.count()).select_from(StoredBundle).join(Entry, Entry.id == StoredBundle.id)
     same = (StoredBundle.account == own.account, StoredBundle.suite == own.suite, StoredBundle.task == own.task)
@@ -164,9 +165,7 @@ def _waits_again(session: Session, bundle: str) -> None:
 
 def _without_verdict(bundle: str, attempts: int, trouble: str) -> Verdict:
     times = "once" if attempts == 1 else f"{attempts} times"
-    return Verdict(
-        bundle, "refused", (f"verification ended {times} without a verdict; the last time: {_line(trouble)}",)
-    )
+    return Verdict(bundle, "refused", (f"{NO_VERDICT}, tried {times}; the last time: {_line(trouble)}",))
 
 
 def _line(text: str) -> str:

@@ -21,7 +21,8 @@ LONGEST: Final = 2_000  # characters of a reason or a detail
 class CellCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was checked of one cell: `re-scored`, `re-run`, or `claimed` with the reason in detail.
 
-    corrected: values by example where the check found others. diagnostics: that the check found.
+    corrected: values by example where the check found others. columns: likewise, by their name. diagnostics: that the
+    check found.
     """
 
     id: str
@@ -29,6 +30,7 @@ class CellCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check: str
     detail: str = ""
     corrected: dict[str, float] = {}
+    columns: dict[str, dict[str, float]] = {}
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -79,7 +81,8 @@ def decode_verdict(data: bytes) -> Verdict:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResultError(f"not a verdict: {error}") from error
     texts = (*verdict.reasons, *(text for cell in verdict.cells for text in (cell.label, cell.check, cell.detail)))
-    if any(not math.isfinite(value) for cell in verdict.cells for value in cell.corrected.values()):
+    corrections = [found for cell in verdict.cells for found in (cell.corrected, *cell.columns.values())]
+    if any(not math.isfinite(value) for found in corrections for value in found.values()):
         raise ResultError("not a verdict: a corrected value is no finite number")
     if len(verdict.reasons) > MOST_REASONS or any(len(text) > LONGEST for text in texts):
         raise ResultError(f"not a verdict: more than {MOST_REASONS} reasons, or one of over {LONGEST} characters")

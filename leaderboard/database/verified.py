@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -28,7 +29,7 @@ def open_verified(session: Session, depot: Depot, bundle: str) -> Bundle:
 
 def corrected(bundle: Bundle, verdict: Verdict) -> Bundle:
     """The bundle as its verdict corrects it."""
-    checks = {check.id: check for check in verdict.cells if check.corrected or check.diagnostics}
+    checks = {check.id: check for check in verdict.cells if check.corrected or check.columns or check.diagnostics}
     if not checks:
         return bundle
     records = {
@@ -44,7 +45,12 @@ def _corrected(result: Result, check: CellCheck) -> Result:
     diagnostics = (*(one for one in result.diagnostics if one.name not in found), *check.diagnostics)
     result = msgspec.structs.replace(result, diagnostics=diagnostics)
     examples = result.examples
-    if examples is None or not check.corrected:
+    if examples is None:
         return result
-    values = (check.corrected.get(name, value) for name, value in zip(examples.ids, examples.values, strict=True))
-    return msgspec.structs.replace(result, examples=msgspec.structs.replace(examples, values=tuple(values)))
+
+    def replaced(column: Sequence[float], by: Mapping[str, float]) -> tuple[float, ...]:
+        return tuple(by.get(name, value) for name, value in zip(examples.ids, column, strict=True))
+
+    values = replaced(examples.values, check.corrected)
+    columns = {name: replaced(column, check.columns.get(name, {})) for name, column in examples.columns.items()}
+    return msgspec.structs.replace(result, examples=msgspec.structs.replace(examples, values=values, columns=columns))

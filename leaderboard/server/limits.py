@@ -43,10 +43,11 @@ class Buckets:
     def take(self, key: str, amount: float = 1.0) -> float:
         """Takes from a bucket, and returns 0; or the seconds after which there is enough in it, and takes nothing.
 
-        An amount of 0 asks whether the bucket is empty.
+        An amount of 0 asks whether the bucket is empty; one of more than a bucket holds takes a full one.
         """
         if not self._count:
             return 0.0
+        amount = min(amount, float(self._count))
         with self._lock:
             now = self._clock()
             level, at = self._levels.pop(key, (float(self._count), now))

@@ -22,13 +22,14 @@ from leaderboard.server.api import answer, submission_of
 from leaderboard.server.boards import Answer, Published, page_count
 from leaderboard.server.limits import retry_after
 from leaderboard.server.schemas import as_state
-from leaderboard.server.state import limited, state_of
+from leaderboard.server.state import State, limited, state_of
 from leaderboard.server.stored import entry_row
 
 
 REFRESH_SECONDS: Final = 3
 HTML: Final = "text/html; charset=utf-8"
 JSON: Final = "application/json"
+MAKING: Final = 10.0  # requests that one counts for whose page must be made: there are as many as pairs of entries
 
 router = APIRouter(include_in_schema=False)
 _POLICY: Final = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">')
@@ -84,16 +85,18 @@ async def task_table(request: Request, suite: str, key: str) -> Response:
 async def entry(request: Request, suite: str, key: str) -> Response:
     """One entry."""
     found = _board(request, suite)
-    shown, state = _entry(found, key), limited(request)
-    return await _kept(request, f"{suite}/entries/{key}", lambda: views.entry_page(state, found, shown))
+    shown, place = _entry(found, key), f"{suite}/entries/{key}"
+    state = _charged(request, place)
+    return await _kept(request, place, lambda: views.entry_page(state, found, shown))
 
 
 @router.get("/boards/{suite}/compare/{one}/{other}")
 async def compare(request: Request, suite: str, one: str, other: str) -> Response:
     """Two entries."""
     found = _board(request, suite)
-    pair, state = (_entry(found, one), _entry(found, other)), limited(request)
-    return await _kept(request, f"{suite}/compare/{one}/{other}", lambda: views.compare_page(state, found, *pair))
+    pair, place = (_entry(found, one), _entry(found, other)), f"{suite}/compare/{one}/{other}"
+    state = _charged(request, place)
+    return await _kept(request, place, lambda: views.compare_page(state, found, *pair))
 
 
 @router.get("/boards/{suite}/entries/{key}/badge.svg")
@@ -109,9 +112,9 @@ async def defenses(request: Request, suite: str, against: str = "", number: Numb
     """What entries gain and pay against the undefended one, or against another."""
     found = _board(request, suite)
     _check_page(number, found.across)
-    other, state = _entry(found, against) if against else None, limited(request)
-    key = f"{suite}/defenses/{against}?{number}"
-    return await _kept(request, key, lambda: views.defenses_page(state, found, other, number))
+    other, place = _entry(found, against) if against else None, f"{suite}/defenses/{against}?{number}"
+    state = _charged(request, place)
+    return await _kept(request, place, lambda: views.defenses_page(state, found, other, number))
 
 
 @router.get("/boards/{suite}/export.{kind}")
@@ -192,6 +195,12 @@ def notice(
         style=Markup(part(STYLE)),
         policy=content_policy(part(STYLE)),
     )
+
+
+def _charged(request: Request, key: str) -> State:
+    """The server's state, once the address may ask for a page that lies ready, or for its making."""
+    published: Published = request.state.published
+    return limited(request, 1.0 if key in published.pages else MAKING)
 
 
 async def _kept(request: Request, key: str, render: Callable[[], str], media_type: str = HTML) -> Response:

@@ -42,10 +42,13 @@ def state_of(request: Request) -> State:
     return found
 
 
-def limited(request: Request) -> State:
-    """The same, once the address was found to be within its limit. Raises HTTPException 429."""
+def limited(request: Request, cost: float = 1.0) -> State:
+    """The same, once the address was found to be within its limit. Raises HTTPException 429.
+
+    cost: for how many requests this one counts.
+    """
     state = state_of(request)
-    wait = state.by_address.take(_address(request))
+    wait = state.by_address.take(_address(request), cost)
     if wait:
         raise HTTPException(429, "too many requests from this address", retry_after(wait))
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,8 @@ from leaderboard.files import read_whole
 from leaderboard.results import ResultError
 from leaderboard.server.settings import WorkerSettings
 
+
+log = logging.getLogger(__name__)
 
 LONGEST_LINE: Final = 1_000
 LARGEST_VERDICT: Final = 16_000_000  # bytes
@@ -100,6 +103,8 @@ def run_verifier(
             os.killpg(process.pid, signal.SIGKILL)  # it and all that it started
         process.wait()
         reader.join(5.0)
+    if process.returncode and watched.last_line:
+        log.warning("%s: the verifier's last line: %s", bundle_id[:12], watched.last_line)
     said = Outcome(None, network=watched.confinement["network"], files=watched.confinement["files"])
     if stopped:
         return said._replace(stopped=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from adversarial.errors import DataError, UnknownName
+from adversarial.errors import UnavailableData, UnknownName
 
 
 SPLITS: Final = ("train", "validation", "test")
@@ -53,7 +53,7 @@ def load_split(split: str) -> Digits:
     digits = Digits(tuple(f"digit-{i}" for i in chosen), images, raw.target[chosen].astype(np.int64))
     found = _digest(digits)
     if found != expected:
-        raise DataError(
+        raise UnavailableData(
             f"the {split} split of the digits has SHA-256 {found[:12]}..., expected {expected[:12]}...: "
             "scikit-learn ships other images; install a release between 1.5 and the newest one that passes the tests"
         )

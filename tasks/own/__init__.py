@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adversarial.errors import DataError, UnknownName
+from adversarial.errors import UnavailableData, UnknownName
 
 
 MANIFEST: Final = "data.json"
@@ -71,17 +71,17 @@ class OwnData:
         return hashlib.sha256(f"{self.id}\n{split}".encode()).hexdigest()
 
     def arrays(self, split: str) -> Arrays:
-        """A split's tensors by name; raises DataError where the file is not the one that the manifest names."""
+        """A split's tensors by name; raises UnavailableData where the file is not the one that the manifest names."""
         import safetensors.numpy
 
         path, expected = self.folder / f"{split}.safetensors", self.manifest.splits[split].sha256
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}; prepare the data again") from None
+            raise UnavailableData(f"cannot read {path}: {error.strerror}; prepare the data again") from None
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
-            raise DataError(
+            raise UnavailableData(
                 f"{path} has SHA-256 {found[:12]}..., expected {expected[:12]}...: it was changed after it was "
                 "prepared; prepare the data again"
             )
@@ -102,17 +102,19 @@ def is_prepared(folder: Path) -> bool:
 
 
 def open_data(folder: Path) -> OwnData:
-    """Data that were prepared before; raises DataError for a folder that holds none."""
+    """Data that were prepared before; raises UnavailableData for a folder that holds none."""
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
         manifest = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; `robustarena prepare` writes such a folder") from None
+        raise UnavailableData(
+            f"cannot read {path}: {error.strerror}; `robustarena prepare` writes such a folder"
+        ) from None
     except msgspec.DecodeError as error:
-        raise DataError(f"{path} describes no prepared data: {error}; prepare them again") from None
+        raise UnavailableData(f"{path} describes no prepared data: {error}; prepare them again") from None
     if set(manifest.splits) != set(SPLITS) or manifest.format != 1 or content != manifest_bytes(manifest):
-        raise DataError(f"{path} was not written by this version of robustarena; prepare the data again")
+        raise UnavailableData(f"{path} was not written by this version of robustarena; prepare the data again")
     return OwnData(folder, hashlib.sha256(content).hexdigest(), manifest)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from adversarial.errors import DataError, UnknownName
+from adversarial.errors import UnavailableData, UnknownName
 
 
 FOLDER: Final = Path(__file__).parent / "data"
@@ -61,11 +61,11 @@ def load_split(split: str) -> Reviews:
         raise UnknownName.among("split", split, SPLITS)
     rows = _rows(f"{split}.tsv")
     if tuple(rows[0]) != HEADER:
-        raise DataError(f"{split}.tsv must begin with the columns {', '.join(HEADER)}, got {', '.join(rows[0])}")
+        raise UnavailableData(f"{split}.tsv must begin with the columns {', '.join(HEADER)}, got {', '.join(rows[0])}")
     try:
         fields = [(text, LABELS.index(label), domain, STYLES.index(style)) for text, label, domain, style in rows[1:]]
     except ValueError as error:
-        raise DataError(f"{split}.tsv holds a malformed line: {error}") from None
+        raise UnavailableData(f"{split}.tsv holds a malformed line: {error}") from None
     return Reviews(
         ids=tuple(f"{split}-{number}" for number in range(len(fields))),
         texts=tuple(text for text, _, _, _ in fields),
@@ -77,13 +77,13 @@ def load_split(split: str) -> Reviews:
 
 @lru_cache(maxsize=1)
 def load_synonyms() -> MappingProxyType[str, tuple[str, ...]]:
-    """Words of the same meaning by word, as the file lists them; raises DataError where it has changed."""
+    """Words of the same meaning by word, as the file lists them; raises UnavailableData where it has changed."""
     return _table("synonyms.tsv")
 
 
 @lru_cache(maxsize=1)
 def load_keyboard() -> MappingProxyType[str, tuple[str, ...]]:
-    """The keys beside each letter's own; raises DataError where the file has changed."""
+    """The keys beside each letter's own; raises UnavailableData where the file has changed."""
     return _table("keyboard.tsv")
 
 
@@ -96,10 +96,10 @@ def _rows(name: str) -> list[list[str]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; install robustarena again") from None
+        raise UnavailableData(f"cannot read {path}: {error.strerror}; install robustarena again") from None
     found, expected = hashlib.sha256(content).hexdigest(), HASHES[name]
     if found != expected:
-        raise DataError(
+        raise UnavailableData(
             f"{path} has SHA-256 {found[:12]}..., expected {expected[:12]}...: it was changed after the release; "
             "restore the file, or results stop being comparable"
         )

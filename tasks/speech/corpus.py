@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from adversarial.errors import DataError, UnknownName
+from adversarial.errors import UnavailableData, UnknownName
 
 
 SAMPLE_RATE = 8_000  # Hz
@@ -87,12 +87,12 @@ def data_hash(split: str, folder: Path = FOLDER) -> str:
 def load_split(split: str, folder: Path = FOLDER) -> Utterances:
     """Check a split against its pinned hash and decode it.
 
-    Raises DataError for a missing file and for one whose content is not the pinned one.
+    Raises UnavailableData for a missing file and for one whose content is not the pinned one.
     """
     audio, manifest = _read(split, folder)
     found = _digest(audio, manifest)
     if found != HASHES[split]:
-        raise DataError(
+        raise UnavailableData(
             f"corrupt data of the split {split!r} in {folder}: expected sha256 {HASHES[split]}, "
             f"found {found}: reinstall or restore the file"
         )
@@ -109,7 +109,7 @@ def _read(split: str, folder: Path) -> tuple[bytes, bytes]:
     try:
         audio, manifest = (path.read_bytes() for path in paths(split, folder))
     except FileNotFoundError as error:
-        raise DataError(
+        raise UnavailableData(
             f"missing data file {error.filename} of the split {split!r}: reinstall or restore the file"
         ) from error
     return audio, manifest
@@ -126,21 +126,21 @@ def _decode(split: str, audio: bytes, manifest: bytes) -> Utterances:
     try:
         index = msgspec.json.decode(manifest, type=Manifest)
     except msgspec.DecodeError as error:
-        raise DataError(f"unreadable manifest of the split {split!r}: {error}") from error
+        raise UnavailableData(f"unreadable manifest of the split {split!r}: {error}") from error
     try:
         stream, rate = soundfile.read(io.BytesIO(audio), dtype="int16")
     except soundfile.LibsndfileError as error:
-        raise DataError(f"unreadable audio of the split {split!r}: {error}") from error
+        raise UnavailableData(f"unreadable audio of the split {split!r}: {error}") from error
     if stream.ndim != 1 or not rate == index.sample_rate == SAMPLE_RATE:
-        raise DataError(f"the audio of the split {split!r} is not mono at {SAMPLE_RATE} Hz")
+        raise UnavailableData(f"the audio of the split {split!r} is not mono at {SAMPLE_RATE} Hz")
 
     end = 0
     for entry in index.utterances:
         if entry.start != end or entry.length <= 0:
-            raise DataError(f"the manifest of the split {split!r} has a gap or an overlap at {entry.id}")
+            raise UnavailableData(f"the manifest of the split {split!r} has a gap or an overlap at {entry.id}")
         end += entry.length
     if end != len(stream):
-        raise DataError(f"the split {split!r} has {len(stream)} samples, its manifest tells of {end}")
+        raise UnavailableData(f"the split {split!r} has {len(stream)} samples, its manifest tells of {end}")
 
     return Utterances(
         ids=[entry.id for entry in index.utterances],
