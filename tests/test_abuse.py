@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import hf_models
 import pytest
 import torch
 from fastapi import HTTPException
+from serving import place, serving, until
 from stores import FACTS, STRANGER, SUITE, admitted, database, database_url, depot, with_accounts
 
 from adversarial.errors import ModelError
@@ -20,7 +22,7 @@ from leaderboard.bundle.documents import MOST_PARTS, read_json
 from leaderboard.bundle.errors import BundleError
 from leaderboard.database import accepted, jobs
 from leaderboard.database.depot import Depot
-from leaderboard.database.engine import Database
+from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import submission, withdraw
 from leaderboard.database.scoring import Scored
 from leaderboard.database.verdicts import Circumstances, Verdict
@@ -202,3 +204,18 @@ def test_no_setting_leads_to_files_that_the_hash_does_not_name(
     path.write_text(json.dumps({**before, **setting}))
     with pytest.raises(ModelError, match=key):
         bring(parse(f"hf:{tmp_path}"), "image-digits", torch.device("cpu"))
+
+
+def test_making_a_page_counts_for_ten_requests(tmp_path: Path) -> None:
+    """There are as many pages to make as pairs of entries, and one thread makes them."""
+    where = place(tmp_path, f"sqlite:///{tmp_path}/board.sqlite3")
+    opened = open_database(where.folder, where.url)
+    for name in ("one", "two", "three"):
+        ended(opened, admitted(opened, where.depot, tmp_path, name))
+    opened.close()
+    with serving(where, "--requests", "25") as (client, _):
+        pages = [f"/boards/{SUITE}/compare/{one}/{two}" for one, two in permutations(("one", "two", "three"), 2)]
+        until(lambda: "three" in client.get(f"/v1/boards/{SUITE}").text, "the board is there")
+        codes = [client.get(page).status_code for page in pages[:3]]
+        assert codes == [200, 200, 429]
+        assert client.get(pages[0]).status_code == 200  # it lies ready
