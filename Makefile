@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
 PEERS := .venv-peers
+# Processes of the tests; the tests of one file stay together, for they share what is slow to set up.
+JOBS ?= auto
 TIMES ?= .benchmarks/peers.json
 
 .PHONY: bench test check lint types perf perf-table load table site peers clean help
@@ -20,7 +22,7 @@ bench: $(VENV)/.installed
 	$(BIN)/robustarena run mini@1 --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: lint types
 
