@@ -1,4 +1,4 @@
-"""What a machine lacks is not held against a bundle: another attempt may end otherwise; nobody is refused for it."""
+"""What a machine lacks is no verdict: another attempt may end otherwise, and nobody is refused at the first."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from adversarial.errors import (
 from benchmarks import measuring, rechecking, verifying
 from benchmarks.measuring import Measured, measure
 from benchmarks.rechecking import CellCheck, measured_again
+from leaderboard.bundle.reading import open_bundle
 from leaderboard.database import jobs
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
+from leaderboard.database.requeue import requeue
 from leaderboard.database.verdicts import Circumstances, Verdict
 from leaderboard.results import BUDGET_PREFIX, Result
 
@@ -129,8 +131,10 @@ def _planned(honest: Honest, cell_id: str) -> measuring.PlannedCell:
     return planned
 
 
-def test_taking_too_long_is_a_failed_try_and_a_lost_worker_is_none(database: Database, tmp_path: Path) -> None:
-    """A model may be slow just where its record is forged, and would be tried until other cells are drawn."""
+def test_a_try_without_a_verdict_is_a_failed_one_until_the_entry_is_verified_once_more(
+    database: Database, tmp_path: Path
+) -> None:
+    """A model may eat time or memory just where its record is forged, and be sent until other cells are drawn."""
     depot = Depot(tmp_path)
 
     def take() -> jobs.Taken:
@@ -139,13 +143,16 @@ def test_taking_too_long_is_a_failed_try_and_a_lost_worker_is_none(database: Dat
         return taken
 
     lost = admitted(database, depot, tmp_path, "lost")
-    database.transact(lambda session: jobs.fail(session, take(), "killed by signal 9", most_attempts=1))
+    database.transact(lambda session: jobs.fail(session, take(), "it ended with signal 9", most_attempts=1))
+    with database.read() as session:
+        (reason,) = json.loads(session.get_one(jobs.Entry, lost).reasons)
+    assert reason == "verification gave no verdict, tried once; the last time: it ended with signal 9"
     late = admitted(database, depot, tmp_path, "late")
     taken = take()
-    assert (taken.bundle, taken.strikes) == (late, 0), lost
+    assert (taken.bundle, taken.strikes) == (late, 1)
     verdict = Verdict(late, "refused", ("verification: it took longer than 3 seconds",))
     database.transact(lambda session: jobs.finish(session, taken, verdict, Circumstances()))
-    admitted(database, depot, tmp_path, "next")
-    assert take().strikes == 1
-    with database.read() as session:
-        assert json.loads(session.get_one(jobs.Entry, lost).reasons)[0].startswith(jobs.NO_VERDICT)
+    manifest = open_bundle(depot.bundle_path(lost)).manifest
+    database.transact(lambda session: requeue(session, manifest, lost))
+    taken = take()
+    assert (taken.bundle, taken.strikes) == (lost, 1), "only the late one's"

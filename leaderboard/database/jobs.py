@@ -20,7 +20,6 @@ from leaderboard.database.verdicts import LONGEST, Circumstances, Verdict, as_te
 
 LEASE_SECONDS: Final = 60.0
 MOST_ATTEMPTS: Final = 3
-NO_VERDICT: Final = "verification gave no verdict"
 PAUSE_SECONDS: Final = 10.0  # after the first attempt that failed; doubled after each
 
 
@@ -71,12 +70,14 @@ def take(
 
 
 def _strikes(session: Session, bundle: str) -> int:
-    """What keeps an account from trying until the draw leaves its forged cells out: each failure draws more of them."""
+    """What keeps an account from trying until the draw leaves its forged cells out: each failure draws more of them.
+
+    A try that gave no verdict counts as well, since a model may eat time or memory just where its record is forged. Was
+    it the machine's fault, an operator repairs that and has the entry verified once more, and it counts no longer.
+    """
     own = session.get_one(StoredBundle, bundle)
     passed = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id, StoredVerdict.level != "refused")
-    # A lost worker may have been the machine's fault. Taking too long is not: a model can be slow where it is forged.
-    refused = and_(Entry.state == "refused", ~Entry.reasons.startswith(f'["{NO_VERDICT}'))
-    failed = or_(refused, and_(Entry.state == "withdrawn", ~passed.exists()))
+    failed = or_(Entry.state == "refused", and_(Entry.state == "withdrawn", ~passed.exists()))
     query = select(func.count()).select_from(StoredBundle).join(Entry, Entry.id == StoredBundle.id)
     same = (StoredBundle.account == own.account, StoredBundle.suite == own.suite, StoredBundle.task == own.task)
     return session.scalars(query.where(*same, failed)).one()
@@ -165,7 +166,9 @@ def _waits_again(session: Session, bundle: str) -> None:
 
 def _without_verdict(bundle: str, attempts: int, trouble: str) -> Verdict:
     times = "once" if attempts == 1 else f"{attempts} times"
-    return Verdict(bundle, "refused", (f"{NO_VERDICT}, tried {times}; the last time: {_line(trouble)}",))
+    return Verdict(
+        bundle, "refused", (f"verification gave no verdict, tried {times}; the last time: {_line(trouble)}",)
+    )
 
 
 def _line(text: str) -> str:
