@@ -65,6 +65,11 @@ class Threat:
         return f"{self.surface}-{self.norm}:{_exact(self.budget)}{share}@{self.access}{queries}"
 
     @property
+    def place(self) -> str:
+        """Surface, norm, budget and share of steps, whatever the attacker may see and ask: what a board ranks by."""
+        return str(self).partition("@")[0]
+
+    @property
     def radius(self) -> float:
         """The budget as a distance, so that less is always closer: for snr the ratio of norms 10^(-dB/20)."""
         if self.norm == "snr":
@@ -73,9 +78,10 @@ class Threat:
 
     @classmethod
     def parse(cls, text: str) -> Threat:
-        """The inverse of str. A text without `@access` means gradient access.
+        """The inverse of str. A text without `@access` means gradient access; a budget may be a fraction, `8/255`.
 
-        Raises InvalidThreat, saying the expected form.
+        Raises InvalidThreat, saying the expected form, and for pixels-linf above 1, the whole range of a pixel: such
+        a budget is nearly always one of 255 levels, `8` for `8/255`, and would break every model.
         """
         found = _PATTERN.fullmatch(text if "@" in text else text + "@gradient")
         if found is None:
@@ -83,11 +89,17 @@ class Threat:
                 f"cannot read threat {text!r}; expected surface-norm:budget@access, like pixels-linf:0.1@gradient"
             )
         try:
-            budget, share = float(found["budget"]), float(found["share"] or 1)
-        except ValueError as error:
+            budget, share = _number(found["budget"]), _number(found["share"] or "1")
+        except (ValueError, ZeroDivisionError) as error:
             raise InvalidThreat(f"cannot read threat {text!r}: {error}") from None
         queries = int(found["queries"]) if found["queries"] else None
-        return cls(found["surface"], found["norm"], budget, found["access"], queries, share)  # type: ignore[arg-type]
+        threat = cls(found["surface"], found["norm"], budget, found["access"], queries, share)  # type: ignore[arg-type]
+        if threat.surface == "pixels" and threat.norm == "linf" and 1 < threat.budget < math.inf:
+            raise InvalidThreat(
+                f"pixels lie in [0, 1], so a budget of {_exact(budget)} is beyond their whole range; "
+                f"for levels of 255 write pixels-linf:{_exact(budget)}/255, for no bound pixels-linf:inf"
+            )
+        return threat
 
     def with_access(self, access: Access) -> Threat:
         return replace(self, access=access)
@@ -103,6 +115,12 @@ class Threat:
         else:
             budget = self.budget * factor
         return replace(self, budget=float(f"{budget:.12g}"))
+
+
+def _number(text: str) -> float:
+    """A number or a fraction of two."""
+    numerator, slash, denominator = text.partition("/")
+    return float(numerator) / float(denominator) if slash else float(numerator)
 
 
 def _exact(number: float) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from leaderboard.results import Result, Severity, access_of, without_access
+from leaderboard.results import OF_OTHERS, Cell, Result, Severity, access_of, without_access
 from leaderboard.statistics import difference, sample
 
 
@@ -15,6 +15,8 @@ Verdict = Literal["reliable", "suspect", "invalid"]
 
 WEAKER_THAN_NOISE: Final = "gradient-weaker-than-noise"
 STRONGER_THAN_WHITE_BOX: Final = "transfer-beats-white-box"
+SEARCHING: Final = frozenset({"gradient", "scores", "labels"})  # access of attacks that ask the model
+FITTED: Final = "fit_split"  # option of cells whose attack is learned on other examples
 # Quality by which a gradient attack may trail noise before it counts as broken and not as unlucky.
 NOISE_MARGIN: Final = 0.02
 
@@ -32,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """The worst severity found; `invalid` takes the entry off the ranking, `suspect` is shown beside it."""
+    """The worst severity found; `reliable` where there is none."""
     severities = {finding.severity for finding in findings}
     return "invalid" if "invalid" in severities else "suspect" if "suspect" in severities else "reliable"
 
@@ -53,15 +55,20 @@ def is_noise(attack: str) -> bool:
     return attack == "noise" or attack.startswith("noise-")
 
 
+def is_search(cell: Cell) -> bool:
+    """Whether the attack looks for the worst of each example and asks the model itself on the way: by gradients,
+    scores or decisions. Noise and transfer never ask; a perturbation for everybody is fitted on other examples; what
+    others found against an entry lowers its number and completes nothing."""
+    return access_of(cell.threat) in SEARCHING and not cell.options.keys() & {FITTED, OF_OTHERS}
+
+
 def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
     noises = [one for one in results if is_noise(one.cell.attack) and access_of(one.cell.threat) == "none"]
     # One perturbation for everybody, and one that wants a certain answer, may well do less harm than noise.
     attacks = [
         one
         for one in results
-        if access_of(one.cell.threat) == "gradient"
-        and one.cell.goal != "target"
-        and "fit_split" not in one.cell.options
+        if access_of(one.cell.threat) == "gradient" and one.cell.goal != "target" and FITTED not in one.cell.options
     ]
     found = []
     for attack in attacks:

@@ -120,7 +120,7 @@ def _distinctions(cell: Cell, cells: Sequence[Cell]) -> list[str]:
             **dict(sorted(other.params.items())),
             **dict(sorted(other.options.items())),
             "access": access_of(other.threat),
-            "limit": other.threat.partition("#")[2],
+            "queries": other.threat.partition("<=")[2],
             "goal": other.goal,
             "seed": other.seed,
             "dtype": other.dtype,

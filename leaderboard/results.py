@@ -11,12 +11,18 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from adversarial.errors import InvalidThreat, RobustArenaError
+from adversarial.threats import Threat
+
 
 SCHEMA_VERSION = 1
+NO_THREAT = "none"  # of the clean pass
+OF_OTHERS = "of_others"  # option of a cell that somebody else measured against an entry
 BUDGET_PREFIX = "budget_x"  # of columns with the values at a share of the budget: budget_x0.5
 NEAREST = "nearest"  # column of minimum-norm attacks: the distance of the nearest success, -1 where there is none
 GROUP_PREFIX = "group_"  # of columns that name a group of examples by a number; their mean says nothing
@@ -26,7 +32,7 @@ Severity = Literal["suspect", "invalid"]
 Scalar = str | int | float | bool | None
 
 
-class ResultError(ValueError):
+class ResultError(RobustArenaError, ValueError):
     """A record that cannot be trusted: corrupt, truncated, of another schema, or not what its name says."""
 
 
@@ -104,9 +110,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Diagnostic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reason to distrust a cell: `suspect` is shown beside the number, `invalid` takes the number off the
-    ranking.
-    """
+    """A reason to distrust a cell; either severity takes the entry off the ranking."""
 
     name: str
     severity: Severity
@@ -220,16 +224,24 @@ def parse_label(text: str) -> Label:
     return Label(task, *parts)
 
 
+@lru_cache(maxsize=4096)
 def without_access(threat: str) -> str:
-    """Surface, norm and budget of a threat: `pixels-linf:0.1` of `pixels-linf:0.1@gradient#0`."""
-    return threat.partition("@")[0]
+    """Surface, norm, budget and share of steps: `pixels-linf:0.1` of `pixels-linf:0.1@scores<=100`; `none` for the
+    clean pass. Raises ResultError for what is no threat."""
+    return NO_THREAT if threat == NO_THREAT else _parsed(threat).place
 
 
+@lru_cache(maxsize=4096)
 def access_of(threat: str) -> str:
-    """What the attacker may see: `gradient` of `pixels-linf:0.1@gradient#0`, empty where the threat says
-    none.
-    """
-    return threat.partition("@")[2].partition("#")[0]
+    """What the attacker may see: `scores` of `pixels-linf:0.1@scores<=100`; empty for the clean pass."""
+    return "" if threat == NO_THREAT else _parsed(threat).access
+
+
+def _parsed(threat: str) -> Threat:
+    try:
+        return Threat.parse(threat)
+    except InvalidThreat as error:
+        raise ResultError(str(error)) from None
 
 
 def canonical_json(value: Any) -> bytes:

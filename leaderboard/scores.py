@@ -3,9 +3,9 @@
 A threat is scored over everything that was run on it, whatever the attacker's access: surface, norm and
 budget name it. Each example starts from its clean outcome and takes the worst that any counted attack did to
 it. Nothing that is missing can raise a score: a failed, timed-out or absent attack leaves the threat
-incomplete, its number is then only a bound, and the entry is not ranked on it. An attack that does not apply
-is no zero and no proof of
-robustness: it counts neither way and is listed with its reason.
+incomplete, its number is then only an upper bound, and the entry is not ranked on it. An attack that does not
+apply is no zero and no proof of robustness: it counts neither way and is listed with its reason. Where no search
+that asks the model itself applies, the worst case is incomplete, whatever noise and transfer left.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from leaderboard.curves import budget_curve
-from leaderboard.diagnostics import Finding, Verdict, find, verdict_of
+from leaderboard.diagnostics import Finding, Verdict, find, is_search, verdict_of
 from leaderboard.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 from leaderboard.results import (
     JournalEntry,
@@ -76,6 +76,8 @@ class TaskScore:
 
     @property
     def verdict(self) -> Verdict:
+        """`reliable` ranks; what is `suspect` or `invalid` has no rank, on any threat: a model whose gradients are
+        masked on one surface is not to be believed on another."""
         return verdict_of(self.findings)
 
     def threat(self, threat: str) -> ThreatScore | None:
@@ -85,9 +87,9 @@ class TaskScore:
     def unranked(self, threat: str) -> str:
         """Why the entry is not ranked on a threat; empty where it is."""
         found = self.threat(threat)
-        if self.verdict == "invalid":
-            names = sorted({one.name for one in self.findings if one.severity == "invalid"})
-            return f"invalid: {', '.join(names)}"
+        if self.verdict != "reliable":
+            names = sorted({one.name for one in self.findings if one.severity == self.verdict})
+            return f"{self.verdict}: {', '.join(names)}"
         if found is None:
             return f"not measured under {without_access(threat)}"
         return "; ".join(found.problems)
@@ -178,12 +180,17 @@ def _score_threat(
     met = {one.cell.attack for one in results} | {one.label.attack for one in absent}
     problems += [f"{attack}: other entries met it, this one did not" for attack in sorted(expected - met)]
     robust = worst_case(clean, [one for _, one in counted]) if clean is not None and counted else None
-    if robust is None and not problems:
-        problems.append("no attack of this threat applies")
-    unique = tuple(sorted(set(problems)))
     ids = frozenset(cell_id for cell_id, _ in counted)
+    if not problems and not any(one.id in ids and is_search(one.cell) for one in ordered):
+        problems.append(_without_search(ordered))
+    unique = tuple(sorted(set(problems)))
     curve = budget_curve(clean, dict(counted)) if clean is not None else ()
     return ThreatScore(threat, robust, ids, tuple(ordered), tuple(sorted(absent)), unique, curve)
+
+
+def _without_search(results: Sequence[Result]) -> str:
+    reasons = sorted({f"{one.cell.attack}: {one.reason}" for one in results if one.status == "n/a"})
+    return "no search on the model itself applies" + "".join(f"; {reason}" for reason in reasons[:2])
 
 
 def _clean_outcome(results: Sequence[Result]) -> Outcome | None:

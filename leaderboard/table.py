@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import IO, Final
+from typing import Final
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -12,25 +12,17 @@ from rich.text import Text
 
 from leaderboard import wording
 from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.terminal import show
 
 
-PLAIN_WIDTH: Final = 100
 ENTRIES_A_TABLE: Final = 4
 _COLOURS: Final = {"reliable": "green", "suspect": "yellow", "invalid": "red", "incomplete": "dim"}
-
-
-def console(file: IO[str] | None = None) -> Console:
-    """A console for the tables: the terminal as it is, or 100 plain columns into a file or a pipe."""
-    found = Console(file=file, highlight=False)
-    if found.is_terminal:
-        return found
-    return Console(file=file, width=PLAIN_WIDTH, no_color=True, color_system=None, highlight=False)
 
 
 def print_board(board: Board, target: Console) -> None:
     """Prints the cross-domain board, each task, the cells without a number, the diagnostics and the cost."""
     for part in render(board):
-        target.print(part)
+        show(part, target)
         target.print()
 
 
@@ -67,7 +59,10 @@ def split_name(text: str) -> str:
 
 
 def _across(board: Board) -> Table:
-    note = "quality, clean→robust; below, the 95% interval of robust; ≤ incomplete worst case"
+    note = (
+        "quality, clean→robust; robust is an upper bound, what the strongest of the attacks below left; below, its 95% "
+        "interval; ≤ incomplete worst case"
+    )
     table = styled_table(f"{board.suite}: robustness across domains", note)
     table.add_column("rank")
     table.add_column("entry", overflow="fold")
@@ -185,7 +180,7 @@ def _findings(board: Board) -> Table | None:
     findings = [finding for task in board.tasks for row in task.rows for finding in row.findings]
     if not findings:
         return None
-    table = styled_table("Diagnostics", "suspect is shown beside the number, invalid takes the entry off the ranking")
+    table = styled_table("Diagnostics", "either severity takes the entry off the ranking")
     for heading in ("severity", "task", "entry", "attack", "finding"):
         table.add_column(heading, overflow="fold")
     for finding in findings:

@@ -27,7 +27,7 @@ SUITE = "tiny@1"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 BENCHMARK = Benchmark(package="0.1.0", numbers="1")
-FACTS = SuiteFacts(SUITE, {task: f"{threat}@gradient#0" for task, threat in THREATS.items()}, ())
+FACTS = SuiteFacts(SUITE, {task: f"{threat}@gradient" for task, threat in THREATS.items()}, ())
 
 
 def make_bundle(

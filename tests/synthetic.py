@@ -41,7 +41,7 @@ def cell(
 ) -> Cell:
     """A cell of a small suite; the clean pass is attack `none` under threat `none`."""
     access = "none" if attack.startswith("noise") else "gradient"
-    default = "none" if attack == "none" else f"{THREATS[task]}@{access}#0"
+    default = "none" if attack == "none" else f"{THREATS[task]}@{access}"
     return Cell(
         task=task,
         data_hash="d" * 64,
@@ -105,7 +105,7 @@ def plan(results: Sequence[Result], missing: Sequence[Cell] = (), *, labels: boo
     cells = [*(result.cell for result in results), *missing]
     return Plan(
         suite="tiny@1",
-        ranking_threats={task: f"{threat}@gradient#0" for task, threat in THREATS.items()},
+        ranking_threats={task: f"{threat}@gradient" for task, threat in THREATS.items()},
         unrealisable_threats=("embeddings-l2:0.5",),
         cells=tuple(one.id for one in cells),
         labels={one.id: one.label for one in cells} if labels else {},
@@ -139,12 +139,12 @@ def small_board() -> tuple[list[Result], list[Cell]]:
         ok(cell(attack="noise"), first(36)),
         ok(cell(attack="pgd"), first(4)),
         without_number(cell(attack="universal"), "n/a", "no fit split in this task"),
-        ok(cell(attack="pgd", threat="embeddings-l2:0.5@gradient#0"), first(2)),
+        ok(cell(attack="pgd", threat="embeddings-l2:0.5@gradient"), first(2)),
         ok(cell(model="adversarial-training", attack="none"), first(36)),
         ok(cell(model="adversarial-training", attack="noise"), first(35)),
         ok(cell(model="adversarial-training", attack="pgd"), first(27)),
         without_number(cell(model="adversarial-training", attack="universal"), "n/a", "no fit split in this task"),
-        ok(cell(model="adversarial-training", attack="pgd", threat="embeddings-l2:0.5@gradient#0"), first(9)),
+        ok(cell(model="adversarial-training", attack="pgd", threat="embeddings-l2:0.5@gradient"), first(9)),
         ok(cell(model="masked-gradient", attack="none"), first(38)),
         ok(cell(model="masked-gradient", attack="noise"), first(20)),
         ok(cell(model="masked-gradient", attack="pgd"), first(38)),

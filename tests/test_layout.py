@@ -16,8 +16,9 @@ ALLOWED = {
     "adversarial": {"adversarial"},
     "tasks": {"adversarial", "tasks"},
     "benchmarks": {"adversarial", "tasks", "benchmarks", "leaderboard"},
-    "leaderboard": {"leaderboard"},
+    "leaderboard": {"leaderboard", "adversarial"},
 }
+OF_ADVERSARIAL = {"adversarial.threats", "adversarial.errors"}  # torch-free: what leaderboard may import of it
 
 
 def modules(package: str) -> Iterator[Path]:
@@ -41,6 +42,15 @@ def test_imports_go_one_way(package: str) -> None:
     for path in modules(package):
         foreign = (imported(path) & set(ALLOWED)) - ALLOWED[package]
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+def test_leaderboard_imports_threats_and_errors_of_adversarial_and_nothing_else() -> None:
+    for path in modules("leaderboard"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            names |= {str(node.module)} if isinstance(node, ast.ImportFrom) else set()
+            foreign = {one for one in names if one.partition(".")[0] == "adversarial"} - OF_ADVERSARIAL
+            assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
 def test_no_import_of_torch_or_textattack_where_it_is_not_wanted() -> None:

@@ -286,8 +286,8 @@ def test_a_chart_keeps_its_numbers_in_words() -> None:
 def test_attacks_under_several_limits_of_queries_make_a_query_curve() -> None:
     results = [ok(cell(attack="none"), first(38))]
     for limit, right in ((10, 35), (100, 20), (1000, 4)):
-        results.append(ok(cell(attack="square", threat=f"pixels-linf:0.1@scores#{limit}"), first(right)))
-    results.append(ok(cell(attack="nes", threat="pixels-linf:0.1@scores#100"), first(30)))
+        results.append(ok(cell(attack="square", threat=f"pixels-linf:0.1@scores<={limit}"), first(right)))
+    results.append(ok(cell(attack="nes", threat="pixels-linf:0.1@scores<=100"), first(30)))
     board = build_board(plan(results), by_id(results), {})
     place = Place(IMAGE, IMAGE, None, "pixels-linf:0.1", board.tasks[0].rows[0])
     (chart,) = charts_of(place)

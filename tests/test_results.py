@@ -114,12 +114,16 @@ def test_a_label_reads_back_even_where_a_model_has_slashes() -> None:
 
 
 def test_a_threat_reads_apart() -> None:
-    assert without_access("waveform-snr:30@none#0") == "waveform-snr:30"
-    assert [access_of(text) for text in ("pixels-linf:0.1@gradient#0", "x@scores", "none")] == [
-        "gradient",
-        "scores",
-        "",
-    ]
+    assert without_access("waveform-snr:30@none") == "waveform-snr:30"
+    assert without_access("pixels-linf:0.1@scores<=100") == without_access("pixels-linf:0.10") == "pixels-linf:0.1"
+    assert without_access("observations-linf:0.3*0.25@gradient") == "observations-linf:0.3*0.25"
+    texts = ("pixels-linf:0.1@gradient<=100", "pixels-linf:0.1@scores", "pixels-linf:0.1", "none")
+    assert [access_of(text) for text in texts] == ["gradient", "scores", "gradient", ""]
+    for text in ("pixels-linf:0.1@gradient#0", "pixel-linf:0.1", ""):
+        with pytest.raises(ResultError):
+            access_of(text)
+        with pytest.raises(ResultError):
+            without_access(text)
 
 
 def test_a_plan_names_a_cell_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from synthetic import (
     without_number,
 )
 
-from leaderboard.diagnostics import WEAKER_THAN_NOISE
+from leaderboard.diagnostics import STRONGER_THAN_WHITE_BOX, WEAKER_THAN_NOISE
 from leaderboard.results import Cell, Diagnostic, Metric, Result, ResultError
 from leaderboard.scores import TaskScore, ThreatScore, score
 
@@ -53,7 +54,7 @@ def test_accuracy_is_worst_where_any_attack_flips() -> None:
     results = [
         ok(cell(attack="none"), [1, 1, 1, 0]),
         ok(cell(attack="pgd"), [0, 1, 1, 1]),
-        ok(cell(attack="square", threat=f"{PIXELS}@scores#500"), [1, 0, 1, 1]),
+        ok(cell(attack="square", threat=f"{PIXELS}@scores<=500"), [1, 0, 1, 1]),
     ]
     assert worst(results, PIXELS) == [0, 0, 1, 0]
 
@@ -123,7 +124,49 @@ def test_an_attack_that_does_not_apply_is_no_zero_and_no_proof() -> None:
     alone = under([clean, absent], PIXELS)
     assert alone.robust is None
     assert not alone.complete
-    assert alone.problems == ("no attack of this threat applies",)
+    assert alone.problems == ("no search on the model itself applies; universal: did not fit",)
+
+
+def fitted(attack: str, threat: str | None = None, **options: str | bool) -> Cell:
+    return msgspec.structs.replace(cell(attack=attack, threat=threat), options=options)
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        cell(attack="noise"),
+        cell(attack="transfer", threat=f"{PIXELS}@surrogate"),
+        fitted("universal", fit_split="validation"),
+        fitted("stronger-noise", of_others=True),
+    ],
+)
+def test_what_never_searches_the_model_completes_nothing(weak: Cell) -> None:
+    """A model that answers no search must not rank by what noise and other models' examples leave it."""
+    clean, refused = ok(cell(attack="none"), first(38)), without_number(cell(), "n/a", "not differentiable")
+    bound = under([clean, ok(weak, first(30)), refused], PIXELS)
+    assert not bound.complete
+    assert bound.robust is not None
+    assert bound.robust.sample.figure == pytest.approx(0.75)
+    assert bound.problems == ("no search on the model itself applies; pgd: not differentiable",)
+    for access in ("gradient", "scores", "labels", "scores<=100"):
+        search = ok(cell(attack="search", threat=f"{PIXELS}@{access}"), first(29))
+        assert under([clean, ok(weak, first(30)), refused, search], PIXELS).complete
+
+
+def test_a_query_limit_silences_no_diagnostic() -> None:
+    """The access of a threat with a limit was read as one that nobody knows."""
+    limited = f"{PIXELS}@gradient<=100"
+    results = [
+        ok(cell(attack="none"), first(40)),
+        ok(cell(attack="noise"), first(10)),
+        ok(cell(attack="transfer", threat=f"{PIXELS}@surrogate"), first(5)),
+        ok(cell(attack="pgd", threat=limited), first(36)),
+    ]
+    (found,) = scored(results).values()
+    assert [(one.name, one.attack) for one in found.findings] == [
+        (WEAKER_THAN_NOISE, "pgd"),
+        (STRONGER_THAN_WHITE_BOX, "transfer"),
+    ]
 
 
 @pytest.mark.parametrize("status", ["failed", "timeout", "missing"])
@@ -193,16 +236,19 @@ def test_budgets_are_threats_of_their_own() -> None:
     results = [
         ok(cell(attack="none"), [1, 1]),
         ok(cell(attack="pgd"), [1, 0]),
-        ok(cell(attack="pgd", threat="pixels-linf:0.3@gradient#0"), [0, 0]),
+        ok(cell(attack="pgd", threat="pixels-linf:0.3@gradient"), [0, 0]),
     ]
     assert worst(results, PIXELS) == [1, 0]
     assert worst(results, "pixels-linf:0.3@scores") == [0, 0]
 
 
-def test_an_invalid_cell_takes_the_row_off_the_ranking() -> None:
+def test_a_finding_takes_the_row_off_the_ranking() -> None:
     bad = Diagnostic("audit", "invalid", "0.11 of 0.10")
     odd = Diagnostic("loss", "suspect", "does not rise")
-    for diagnostics, verdict, unranked in (((bad, odd), "invalid", "invalid: audit"), ((odd,), "suspect", "")):
+    for diagnostics, verdict, unranked in (
+        ((bad, odd), "invalid", "invalid: audit"),
+        ((odd,), "suspect", "suspect: loss"),
+    ):
         results = [ok(cell(attack="none"), first(38)), ok(cell(), first(9), diagnostics=diagnostics)]
         (found,) = scored(results).values()
         assert found.verdict == verdict
@@ -237,7 +283,7 @@ def test_a_gradient_weaker_than_noise_is_suspect(
 def test_noise_of_another_budget_accuses_nobody() -> None:
     results = [
         ok(cell(attack="none"), first(40)),
-        ok(cell(attack="noise", threat="pixels-linf:0.9@none#0"), first(2)),
+        ok(cell(attack="noise", threat="pixels-linf:0.9@none"), first(2)),
         ok(cell(attack="pgd"), first(36)),
     ]
     (found,) = scored(results).values()

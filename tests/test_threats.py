@@ -23,6 +23,8 @@ from adversarial.threats import ACCESSES, Threat
 def test_a_threat_is_its_string(
     surface: str, norm: str, budget: float, access: str, queries: int | None, share: float
 ) -> None:
+    if (surface, norm) == ("pixels", "linf"):
+        budget /= 1e6  # a pixel's whole range is 1
     threat = Threat(surface, norm, budget, access, queries, share)  # type: ignore[arg-type]
     assert Threat.parse(str(threat)) == threat
 
@@ -41,6 +43,18 @@ def test_the_documented_forms() -> None:
     assert Threat.parse("waveform-snr:30@scores<=1000").query_limit == 1000
     assert Threat.parse("observations-linf:0.2*0.25@gradient").share == 0.25
     assert math.isinf(Threat.parse("pixels-l2:inf").radius)
+    assert math.isinf(Threat.parse("pixels-linf:inf").radius)
+    assert Threat.parse("observations-linf:0.2*1/4@gradient") == Threat.parse("observations-linf:0.2*0.25")
+
+
+def test_a_budget_may_be_a_fraction_and_its_id_is_a_number() -> None:
+    threat = Threat.parse("pixels-linf:8/255@scores<=10")
+    assert threat == Threat("pixels", "linf", 8 / 255, "scores", 10)
+    assert str(threat) == f"pixels-linf:{8 / 255!r}@scores<=10"
+
+
+def test_what_a_board_ranks_by_leaves_out_what_the_attacker_sees() -> None:
+    assert Threat.parse("observations-linf:0.2*0.25@scores<=7").place == "observations-linf:0.2*0.25"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +66,10 @@ def test_the_documented_forms() -> None:
         ("pixels-l9:0.1", "unknown norm 'l9'"),
         ("pixels-linf:0.1@root", "unknown access 'root'"),
         ("pixels-linf:-1", "at least 0"),
+        ("pixels-linf:8", "write pixels-linf:8/255"),
+        ("pixels-linf:8/0", "division by zero"),
+        ("pixels-linf:8/", "could not convert"),
+        ("pixels-linf:1/2/3", "could not convert"),
         ("pixels-linf:nan", "at least 0"),
         ("pixels-snr:30", "bounds waveforms only"),
         ("words-linf:3", "words are counted"),

@@ -13,13 +13,13 @@ import numpy as np
 from leaderboard.board import build_board, ranked_sample, ranking_threat
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.results import Cell, Metric, Plan, Result, canonical_json, without_access
+from leaderboard.results import OF_OTHERS, Cell, Metric, Plan, Result, canonical_json, without_access
 from leaderboard.scores import CLEAN, score
 from leaderboard.statistics import Sample
 
 
 # Raised where code here or below changes what a row says: every row is then worked out again.
-SCORING_VERSION: Final = 2
+SCORING_VERSION: Final = 3
 STRONGER: Final = "stronger"  # before the name of an attack that others made
 
 
@@ -111,13 +111,15 @@ def counted(bundle: Bundle, theirs: Mapping[str, Result]) -> dict[str, Result]:
 
 def _as_search(cell: Cell, entry: Cell) -> Cell:
     """The cell under the entry's name, as a search with gradients whatever its owner calls it: by noise or a transfer
-    that does better than the entry's own attacks, a stranger could make the entry look suspect."""
+    that does better than the entry's own attacks, a stranger could make the entry look suspect. It completes nothing:
+    otherwise an owner could have noise of his own count as the search that his model refuses."""
     return msgspec.structs.replace(
         cell,
         model=entry.model,
         defense=entry.defense,
         attack=f"{STRONGER}-{cell.attack}",
         threat=f"{without_access(cell.threat)}@gradient",
+        options={**cell.options, OF_OTHERS: True},
     )
 
 

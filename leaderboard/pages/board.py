@@ -52,8 +52,8 @@ def render_across(
         menu=menu_of(tasks),
         heading="Robustness across domains",
         intro="What is left of each model when an attacker picks, example by example, the worst of its attacks.",
-        caption="Robust quality on each task and its mean, from 0 to 1. \N{LESS-THAN OR EQUAL TO} marks an incomplete "
-        "worst case: the quality is this or less, and there is no rank.",
+        caption="Robust quality on each task and its mean, from 0 to 1: what the strongest attack measured left, an "
+        "upper bound. \N{LESS-THAN OR EQUAL TO} marks an incomplete worst case, which has no rank.",
         unranked=[(line.entry, line.unranked) for line in lines if line.unranked][:MOST_REASONS],
         scripts=[LISTING],
         page=page,
@@ -91,8 +91,8 @@ def render_task(
         menu=menu_of(tasks),
         heading=task.task,
         intro=_about(task),
-        caption="Robust quality under the threat that ranks, from 0 to 1. \N{LESS-THAN OR EQUAL TO} marks an "
-        "incomplete worst case: the quality is this or less, and there is no rank.",
+        caption="Robust quality under the threat that ranks, from 0 to 1: what the strongest attack measured left, an "
+        "upper bound. \N{LESS-THAN OR EQUAL TO} marks an incomplete worst case, which has no rank.",
         unranked=[(line.entry, line.unranked) for line in lines if line.unranked][:MOST_REASONS],
         scripts=[LISTING, TABLES],
         task=shown,
