@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from leaderboard.diagnostics import verdict_of
+from leaderboard.diagnostics import worst_verdict
 from leaderboard.measurements import figure, measure, total
 from leaderboard.results import JournalEntry, Plan, Result, ResultError, without_access
 from leaderboard.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
@@ -76,7 +76,7 @@ def _task_board(task: str, scores: Sequence[TaskScore], plan: Plan, journal: Map
             threats=threats,
             rank=ranks.get(one.entry),
             unranked=one.unranked(ranking),
-            verdict=one.verdict,
+            verdict=one.verdict(ranking),
             findings=one.findings,
             spent=total(cell.spent for cell in cells),
         )
@@ -154,7 +154,7 @@ def _entry_row(entry: str, boards: Sequence[TaskBoard], rank: RankInterval | Non
         retention=robust_mean / clean_mean if robust_mean is not None and clean_mean else None,
         rank=rank,
         unranked="; ".join(reasons),
-        verdict=verdict_of(finding for row in present for finding in row.findings),
+        verdict=worst_verdict(row.verdict for row in present),
     )
 
 

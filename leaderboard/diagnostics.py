@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -37,6 +37,11 @@ def verdict_of(findings: Iterable[Finding]) -> Verdict:
     """The worst severity found; `reliable` where there is none."""
     severities = {finding.severity for finding in findings}
     return "invalid" if "invalid" in severities else "suspect" if "suspect" in severities else "reliable"
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """The gravest of several; `reliable` where there is none."""
+    return max(verdicts, key=get_args(Verdict).index, default="reliable")
 
 
 def find(results: Sequence[Result]) -> tuple[Finding, ...]:

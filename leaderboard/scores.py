@@ -74,11 +74,14 @@ class TaskScore:
     threats: tuple[ThreatScore, ...]
     findings: tuple[Finding, ...]
 
-    @property
-    def verdict(self) -> Verdict:
-        """`reliable` ranks; what is `suspect` or `invalid` has no rank, on any threat: a model whose gradients are
-        masked on one surface is not to be believed on another."""
-        return verdict_of(self.findings)
+    def verdict(self, threat: str) -> Verdict:
+        """What is `suspect` or `invalid` has no rank: by findings of the clean pass and of attacks on that threat."""
+        return verdict_of(self.concerning(threat))
+
+    def concerning(self, threat: str) -> tuple[Finding, ...]:
+        """The findings that bear on a threat, named with or without its access."""
+        places = (without_access(threat), CLEAN)
+        return tuple(one for one in self.findings if without_access(one.threat) in places)
 
     def threat(self, threat: str) -> ThreatScore | None:
         """The score under a threat, named with or without its access."""
@@ -86,10 +89,10 @@ class TaskScore:
 
     def unranked(self, threat: str) -> str:
         """Why the entry is not ranked on a threat; empty where it is."""
-        found = self.threat(threat)
-        if self.verdict != "reliable":
-            names = sorted({one.name for one in self.findings if one.severity == self.verdict})
-            return f"{self.verdict}: {', '.join(names)}"
+        found, verdict = self.threat(threat), self.verdict(threat)
+        if verdict != "reliable":
+            names = sorted({one.name for one in self.concerning(threat) if one.severity == verdict})
+            return f"{verdict}: {', '.join(names)}"
         if found is None:
             return f"not measured under {without_access(threat)}"
         return "; ".join(found.problems)

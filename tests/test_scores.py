@@ -251,8 +251,23 @@ def test_a_finding_takes_the_row_off_the_ranking() -> None:
     ):
         results = [ok(cell(attack="none"), first(38)), ok(cell(), first(9), diagnostics=diagnostics)]
         (found,) = scored(results).values()
-        assert found.verdict == verdict
+        assert found.verdict(PIXELS) == verdict
         assert found.unranked(PIXELS) == unranked
+
+
+def test_a_finding_bears_on_its_own_threat_and_one_of_the_clean_pass_on_all() -> None:
+    odd, other = Diagnostic("loss", "suspect", "does not rise"), "pixels-l0:8@gradient"
+    results = [
+        ok(cell(attack="none"), first(38)),
+        ok(cell(), first(9)),
+        ok(cell(attack="jsma", threat=other), first(9), diagnostics=(odd,)),
+    ]
+    (found,) = scored(results).values()
+    assert (found.unranked(PIXELS), found.unranked(other)) == ("", "suspect: loss")
+    assert [one.attack for one in found.findings] == ["jsma"]
+    results[0] = ok(cell(attack="none"), first(38), diagnostics=(odd,))
+    (found,) = scored(results).values()
+    assert (found.unranked(PIXELS), found.unranked(other)) == ("suspect: loss", "suspect: loss")
 
 
 @pytest.mark.parametrize(
