@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import chromium, page_of
+from browsing import CONTRAST, chromium, expect, listed, named, page_of, settled, shows
 from illustrated import illustrated
 from test_pages import TASKS, line
 
@@ -50,37 +50,35 @@ def _opened(browser: Any, folder: Path, name: str, **options: Any) -> Iterator[A
         assert all(url.startswith(("file:", "data:", "about:")) for url in asked), asked
 
 
-def entries(page: Any) -> list[str]:
-    return [text.partition("\n")[0] for text in page.locator("#listing tbody th").all_inner_texts()]
-
-
 def test_the_board_sorts_and_says_so(opened: Opened) -> None:
     with opened("index.html") as page:
         before = page.locator("#listing tbody").inner_text()
-        assert entries(page) == ["adversarial-training", "undefended", "masked-gradient"]
+        shows(page, "adversarial-training", "undefended", "masked-gradient")
         heading = page.locator('#listing th[data-key="clean"]')
         heading.get_by_role("button").click()
-        assert heading.get_attribute("aria-sort") == "descending"
+        expect(heading).to_have_attribute("aria-sort", "descending")
         # What has no number stays below, whichever way.
-        assert entries(page) == ["undefended", "adversarial-training", "masked-gradient"]
+        shows(page, "undefended", "adversarial-training", "masked-gradient")
         heading.get_by_role("button").click()
-        assert heading.get_attribute("aria-sort") == "ascending"
-        assert entries(page) == ["adversarial-training", "undefended", "masked-gradient"]
-        assert "sort=clean" in page.url
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        shows(page, "adversarial-training", "undefended", "masked-gradient")
+        expect(page).to_have_url(re.compile("sort=clean"))
         page.get_by_role("button", name="rank").click()
         page.get_by_role("button", name="rank").click()
-        assert entries(page)[-1] == "masked-gradient"
+        expect(page).to_have_url(re.compile("sort=-rank"))
+        expect(listed(page).last).to_have_text(named("masked-gradient"), use_inner_text=True)
         page.get_by_role("button", name="Clear").click()
-        page.wait_for_function("!location.hash")
-        assert page.locator("#listing tbody").inner_text() == before
+        expect(page).not_to_have_url(re.compile("#"))
+        expect(page.locator("#listing tbody")).to_have_text(before, use_inner_text=True)
 
 
 def test_the_script_builds_the_rows_that_the_page_came_with(opened: Opened, folder: Path) -> None:
     with opened("index.html", java_script_enabled=False) as page:
         plain = page.locator("#listing tbody").inner_text().replace("\t", " ").split()
-        assert page.locator("#controls").is_hidden()
-        assert page.get_by_role("button").count() == 0
+        expect(page.locator("#controls")).to_be_hidden()
+        expect(page.get_by_role("button")).to_have_count(0)
     with opened("index.html") as page:
+        settled(page)
         assert page.locator("#listing tbody").inner_text().replace("\t", " ").split() == plain
         bars = page.locator("#listing tbody svg").evaluate_all("all => all.map(one => one.outerHTML)")
     text = (folder / "index.html").read_text(encoding="utf-8").partition("</table>")[0]
@@ -96,58 +94,63 @@ def _numbers(bar: str) -> list[float]:
 
 def test_search_filters_and_pages_of_ten_thousand(opened: Opened) -> None:
     with opened("big.html") as page:
-        assert page.locator("#count").inner_text() == "1 to 100 of 10000 entries"
+        count = page.locator("#count")
+        expect(count).to_have_text("1 to 100 of 10000 entries")
         page.get_by_role("button", name="Next").click()
-        assert entries(page)[0] == "entry <100>"
-        assert page.url.endswith("#page=2")
+        expect(listed(page).first).to_have_text(named("entry <100>"), use_inner_text=True)
+        expect(page).to_have_url(re.compile("#page=2$"))
         page.get_by_role("searchbox").fill("<77 account")
-        assert page.locator("#count").inner_text() == "1 to 100 of 111 entries"
+        expect(count).to_have_text("1 to 100 of 111 entries")
         page.get_by_label("Verification").select_option("claimed")
         page.get_by_label("ranked only").check()
-        found = page.locator("#count").inner_text()
-        assert found == "28 of 10000 entries"
+        expect(count).to_have_text("28 of 10000 entries")
+        expect(page).to_have_url(re.compile("ranked=yes"))
         address = page.url
         page.goto("about:blank")
         page.goto(address)
-        assert page.locator("#count").inner_text() == found
-        assert page.get_by_role("searchbox").input_value() == "<77 account"
+        expect(count).to_have_text("28 of 10000 entries")
+        expect(page.get_by_role("searchbox")).to_have_value("<77 account")
         page.get_by_role("searchbox").fill("nobody")
-        assert page.locator("#count").inner_text() == "0 of 10000 entries"
+        expect(count).to_have_text("0 of 10000 entries")
         page.get_by_role("button", name="Clear").click()
-        page.wait_for_function("document.getElementById('count').textContent.startsWith('1 to 100 of 10000')")
+        expect(count).to_have_text("1 to 100 of 10000 entries")
 
 
 def test_two_entries_are_compared_and_the_address_remembers(opened: Opened, tmp_path: Path) -> None:
     with opened("index.html") as page:
         page.get_by_label("compare undefended").check()
-        assert page.locator("#comparison").is_hidden()
+        expect(page).to_have_url(re.compile("#compare="))
+        expect(page.locator("#comparison")).to_be_hidden()
         page.get_by_label("compare adversarial-training").check()
         section = page.locator("#comparison")
-        assert section.is_visible()
-        assert "undefended and adversarial-training" in section.inner_text()
+        expect(section).to_be_visible()
+        expect(section).to_contain_text("undefended and adversarial-training")
+        expect(page).to_have_url(re.compile("#compare=.*&compare="))
         page.reload()
-        assert section.is_visible()
+        expect(section).to_be_visible()
         page.get_by_label("compare masked-gradient").check()  # a third takes the place of the first
-        assert not page.get_by_label("compare undefended").is_checked()
+        expect(page.get_by_label("compare undefended")).not_to_be_checked()
         page.get_by_label("compare masked-gradient").uncheck()
         page.get_by_label("compare undefended").check()
         page.screenshot(path=str(tmp_path / "compared.png"), full_page=True)
         page.get_by_role("link", name="Paired differences").click()
-        assert page.locator("h1").inner_text() == "adversarial-training and undefended"
-        assert page.url.endswith("compare/adversarial-training--undefended.html")
+        expect(page.locator("h1")).to_have_text("adversarial-training and undefended")
+        expect(page).to_have_url(re.compile("compare/adversarial-training--undefended.html$"))
         page.screenshot(path=str(tmp_path / "compare.png"), full_page=True)
 
 
 def test_an_entry_can_be_seen_and_heard(opened: Opened, tmp_path: Path) -> None:
     with opened("index.html") as page:
         page.get_by_role("link", name="undefended").first.click()
-        assert page.locator("h1").inner_text() == "undefended"
+        expect(page.locator("h1")).to_have_text("undefended")
         page.locator("details.attack").evaluate_all("all => all.forEach(one => { one.open = true; })")
-        sizes = page.locator("img").evaluate_all("all => all.map(one => one.complete && one.naturalWidth)")
-        assert len(sizes) > 20
-        assert all(sizes)
+        pictures = page.locator("img").all()
+        assert len(pictures) > 20
+        for picture in pictures:
+            expect(picture).to_have_js_property("complete", True)
+            expect(picture).not_to_have_js_property("naturalWidth", 0)
         audio = page.locator("audio").first
-        audio.evaluate("one => new Promise(done => { one.readyState ? done() : one.onloadedmetadata = done; })")
+        expect(audio).not_to_have_js_property("readyState", 0)  # its length is known from 1 on
         assert audio.evaluate("one => one.duration") == pytest.approx(0.15, abs=0.15)
         assert page.locator("del").count() == page.locator("ins").count() > 0
         assert page.locator("svg.episode").count() > 0
@@ -155,11 +158,11 @@ def test_an_entry_can_be_seen_and_heard(opened: Opened, tmp_path: Path) -> None:
         for link in page.locator("nav a").all():
             assert link.get_attribute("href")
         page.get_by_role("link", name="How scores are made").click()
-        assert page.locator("h1").inner_text() == "How scores are made"
+        expect(page.locator("h1")).to_have_text("How scores are made")
         page.get_by_role("link", name="Defenses by domain").click()
-        assert "helps" in page.locator("main").inner_text()
+        expect(page.locator("main")).to_contain_text("helps")
         page.get_by_role("link", name="text-reviews").click()
-        assert page.locator("figure.chart").count() == 1
+        expect(page.locator("figure.chart")).to_have_count(1)
 
 
 def test_everything_is_reached_by_the_keyboard(opened: Opened) -> None:
@@ -167,10 +170,11 @@ def test_everything_is_reached_by_the_keyboard(opened: Opened) -> None:
         document.activeElement.id || document.activeElement.className"
     with opened("index.html") as page:
         page.keyboard.press("Tab")
-        assert page.evaluate(focused) == "Skip to the content"
-        assert page.locator(".skip").bounding_box()["y"] >= 0
+        skip = page.get_by_role("link", name="Skip to the content")
+        expect(skip).to_be_focused()
+        expect(skip).to_be_in_viewport()
         page.keyboard.press("Enter")
-        assert page.evaluate("document.activeElement.id") == "main"
+        expect(page.locator("#main")).to_be_focused()
         seen = []
         for _ in range(40):
             page.keyboard.press("Tab")
@@ -180,10 +184,10 @@ def test_everything_is_reached_by_the_keyboard(opened: Opened) -> None:
                 page.keyboard.press("Space")
                 break
         assert {"search", "ranked", "Clear", "rank", "mean robust", "compare adversarial-training"} <= set(seen)
-        assert page.get_by_label("compare undefended").is_checked()
+        expect(page.get_by_label("compare undefended")).to_be_checked()
         page.locator('th[data-key="entry"] button').focus()
         page.keyboard.press("Enter")
-        assert page.locator('th[data-key="entry"]').get_attribute("aria-sort") == "ascending"
+        expect(page.locator('th[data-key="entry"]')).to_have_attribute("aria-sort", "ascending")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -202,28 +206,3 @@ def test_a_phone_never_scrolls_sideways_and_every_text_can_be_read(
                 page.screenshot(path=str(tmp_path / f"{path.stem}-{scheme}.png"), full_page=True)
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (dark == "rgb(20, 23, 27)") == (scheme == "dark")
-
-
-# Texts whose contrast to what lies behind them is below WCAG's 4.5.
-CONTRAST = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const found = parse(getComputedStyle(one).backgroundColor);
-      if (found.length === 3 || found[3] > 0) return found;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || element.closest("script,style,noscript,svg,[hidden]") || element.disabled) continue;
-    const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < 4.5) poor.push([element.tagName, element.textContent.trim().slice(0, 30), contrast]);
-  }
-  return poor;
-}"""
