@@ -1,4 +1,4 @@
-"""Every error that the project raises on purpose.
+"""The errors that the project raises on purpose, and the one root of them all.
 
     RobustArenaError
     ├── UnknownName (LookupError)          no such task, model, attack, defense, suite; says the nearest names
@@ -12,9 +12,12 @@
     ├── AuditFailure (ValueError)          an attack broke the rules: over budget, padding touched, input changed
     ├── ModelError (ValueError)            weights or cards that cannot be used
     ├── DataError (ValueError)             data that is missing, changed or malformed
+    ├── MachineFault (OSError)             memory, files or packages that this machine lacks
     └── MissingDependency (ImportError)    an optional package is not installed; says the command that installs it
 
-Each also derives from the builtin in brackets, so that callers who know nothing of us catch it too.
+Each also derives from the builtin in brackets, so that callers who know nothing of us catch it too. Errors of one
+place alone (a record, a bundle, a database) are defined there, below the same root; a command that meets any of them
+ends in its text.
 """
 
 from __future__ import annotations
@@ -100,6 +103,18 @@ class UnavailableData(DataError):
     """Data that a cell is measured on, which this machine lacks or has damaged. Elsewhere the cell may do."""
 
 
+class MachineFault(RobustArenaError, OSError):
+    """This machine lacks the memory, the files or the packages that something needs. Elsewhere it may do.
+
+    MachineFault
+    └── StoreError   a file or a folder that cannot be read or written
+    """
+
+
+class StoreError(MachineFault):
+    """A file or a folder cannot be read or written. Names the path, the reason and what to do."""
+
+
 class MissingDependency(RobustArenaError, ImportError):
     """An optional package is not installed."""
 
@@ -111,5 +126,5 @@ class MissingDependency(RobustArenaError, ImportError):
 def is_machine_fault(error: BaseException) -> bool:
     """Whether an error is of this machine (its memory, files, packages or data), and not of what was asked of it."""
     if isinstance(error, RobustArenaError):
-        return isinstance(error, (UnavailableData, MissingDependency))
+        return isinstance(error, (UnavailableData, MachineFault, MissingDependency))
     return isinstance(error, (OSError, MemoryError))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -11,11 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
-from leaderboard.results import ResultError
-from leaderboard.store import StoreError, UnknownSuiteError
+from leaderboard import terminal
+from leaderboard.bundle.errors import SigningKeyError
+from leaderboard.files import store_error
 
 
-USAGE_ERRORS = (UnknownName, InvalidThreat, InvalidOption, DuplicateName)
+USAGE_ERRORS = (UnknownName, InvalidThreat, InvalidOption, DuplicateName, SigningKeyError)
 DEFAULT_OUT = "runs"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,23 +31,39 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line. Exits with 2 for a usage error, 1 for a failed run, 130 where it was interrupted."""
+    terminal.adapt(sys.stdout, sys.stderr)
     try:
-        code = cli.main(standalone_mode=False)  # what a command raised Exit with, or its own value
-        if type(code) is int and code:
-            sys.exit(code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        code = _run()
+    finally:
+        terminal.settle(sys.stdout, sys.stderr)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command that was asked for; where it fails, one sentence says why."""
+    try:
+        code = cli.main(prog_name="robustarena", standalone_mode=False)  # what it raised Exit with, or its own value
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if type(code) is int else 0
+    except click.UsageError as error:
+        with contextlib.suppress(OSError):
+            error.show()
+        return 2
     except (click.Abort, KeyboardInterrupt):
-        print("robustarena: interrupted; run the same command again to go on where it stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output left, `| head` for one.
-        sys.stderr.close()
-        sys.exit(1)
-    except (RobustArenaError, ResultError, StoreError, UnknownSuiteError) as error:
-        print(f"robustarena: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, (*USAGE_ERRORS, UnknownSuiteError)) else 1)
+        terminal.say("robustarena: interrupted; run the same command again to go on where it stopped")
+        return 130
+    except BrokenPipeError:  # the reader of our output left, `| head` for one
+        return 1
+    except RobustArenaError as error:
+        terminal.say(f"robustarena: {error}")
+        return 2 if isinstance(error, USAGE_ERRORS) else 1
+    except OSError as error:
+        terminal.say(f"robustarena: {store_error(Path(error.filename or 'the output'), error)}")
+        return 1
+    except MemoryError:
+        terminal.say("robustarena: this machine has too little memory for that")
+        return 1
 
 
 def out_option(command: F) -> F:
@@ -72,6 +90,18 @@ def plugin_option(command: F) -> F:
     )(command)
 
 
+def device_option(command: F) -> F:
+    return click.option("--device", default="cpu", show_default=True, callback=_device, help="cpu, cuda or cuda:N.")(
+        command
+    )
+
+
+def _device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from benchmarks.devices import checked_device
+
+    return checked_device(value)
+
+
 def cell_options(command: F) -> F:
     """What chooses cells and decides how they are measured: the same for plan and run."""
     options = (
@@ -81,7 +111,7 @@ def cell_options(command: F) -> F:
         click.option("--defense", "defenses", multiple=True, metavar="GLOB", help="Only these defenses."),
         click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out."),
         click.option("--seed", type=int, default=0, show_default=True, help="Added to the suite's own seeds."),
-        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        device_option,
         click.option(
             "--dtype",
             type=click.Choice(["float32", "bfloat16"]),

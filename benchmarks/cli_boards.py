@@ -46,7 +46,7 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
     from leaderboard.compare import render_comparison
     from leaderboard.results import canonical_json
     from leaderboard.store import RunFolder
-    from leaderboard.table import console
+    from leaderboard.terminal import console, show
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
@@ -54,7 +54,7 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
     if as_json:
         click.echo(canonical_json(comparison), nl=False)
     else:
-        console().print(render_comparison(comparison))
+        show(render_comparison(comparison), console())
 
 
 @cli.command()
@@ -134,7 +134,8 @@ def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: P
 def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
     """Prints the board of a suite to standard output."""
     from leaderboard.results import canonical_json
-    from leaderboard.table import console, print_board
+    from leaderboard.table import print_board
+    from leaderboard.terminal import console
 
     board = _board(folder, suite)
     if as_json:

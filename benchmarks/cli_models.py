@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.cli import cli, json_option, plugin_option
+from benchmarks.cli import cli, device_option, json_option, plugin_option
 from benchmarks.cli_data import Chosen, data_options
 
 
@@ -24,7 +24,7 @@ COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 @cli.command()
 @click.argument("model", metavar="MODEL")
 @click.option("--task", required=True, help="Which task the model is for.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@device_option
 @data_options
 @json_option
 @plugin_option
@@ -41,12 +41,8 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
 
     from benchmarks.checking import check_model
 
-    try:
-        where = torch.device(device)
-    except RuntimeError:
-        raise click.UsageError(f"no device is called {device!r}; expected cpu, cuda or cuda:N") from None
     with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
-        report = check_model(source, entry, where, data)
+        report = check_model(source, entry, torch.device(device), data)
     click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else _text(report))
     if not report.ok:
         raise click.exceptions.Exit(1)

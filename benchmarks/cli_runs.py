@@ -108,7 +108,7 @@ def run(
     from benchmarks.progress import RunProgress
     from benchmarks.runner import missing, run_cells, with_timeout
     from leaderboard.store import RunFolder
-    from leaderboard.table import console
+    from leaderboard.terminal import console
 
     who, settings = executor_named(executor, workers), _on_data(settings, own, filters, out)
     found, cells, everything = _chosen(suite, filters, settings, plugins)

@@ -70,7 +70,7 @@ def submit(
     from benchmarks.suites import suite_named
     from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.store import RunFolder
-    from leaderboard.table import console
+    from leaderboard.terminal import console
     from tasks.bring import bring, parse
 
     if to is not None and TOKEN_VARIABLE not in os.environ:

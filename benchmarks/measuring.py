@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adversarial.errors import DeadlineReached, NotApplicable, RobustArenaError, is_machine_fault
+from adversarial.errors import DeadlineReached, ModelError, NotApplicable, RobustArenaError, is_machine_fault
 from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
@@ -22,6 +22,8 @@ from tasks.own import open_data
 
 
 if TYPE_CHECKING:
+    import torch
+
     from adversarial.ledger import Ledger
     from adversarial.victims import Victim
     from tasks.protocol import Measurement, Task
@@ -91,7 +93,9 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
     cell = planned.cell
     torch.set_num_threads(cell.threads)
     _load_plugins(planned.plugins)
-    task, victim = _loaded(planned.task_code, planned.data, planned.model_folder, planned.source, cell.device)
+    device = torch.device(planned.device)
+    where = planned.model_folder, planned.source
+    task, victim = _loaded(planned.task_code, planned.data, *where, cell.model_hash, device)
     clean = cell.attack == NONE and cell.threat == NONE
     function = partial(resolve(planned.attack_code), **cell.params)
     fitted = planned.stage == "fit"
@@ -104,13 +108,11 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
         split=cell.split,
         limit=cell.limit,
         batch_size=cell.batch_size,
-        device=torch.device(cell.device),
+        device=device,
         queue=planned.queue,
         curve=planned.curve,
         minimum_norm=planned.minimum_norm,
-        surrogates=tuple(
-            task.load_victim(Path(folder), torch.device(cell.device)) for folder in planned.surrogate_folders
-        ),
+        surrogates=tuple(task.load_victim(Path(folder), device) for folder in planned.surrogate_folders),
         half=cell.dtype == "bfloat16",
     )
     ledger = Ledger(deadline=start + planned.timeout_seconds)
@@ -153,17 +155,25 @@ def _task(task_code: str, data: str) -> Task:
 
 
 @lru_cache(maxsize=1)
-def _loaded(task_code: str, data: str, model_folder: str, source: str, device: str) -> tuple[Task, Victim]:
-    """The last model used: a worker gets a model's cells one after the other."""
-    import torch
+def _loaded(
+    task_code: str, data: str, model_folder: str, source: str, model_hash: str, device: torch.device
+) -> tuple[Task, Victim]:
+    """The last model used: a worker gets a model's cells one after the other.
 
+    Raises ModelError where what is brought is not what was planned: its numbers would stand under another's hash.
+    """
     task = _task(task_code, data)
-    if source:
-        from tasks.bring import bring, parse
+    if not source:
+        return task, task.load_victim(Path(model_folder), device)
+    from tasks.bring import bring, parse
 
-        own = open_data(Path(data)) if data else None
-        return task, bring(parse(source), task.name, torch.device(device), own).victim
-    return task, task.load_victim(Path(model_folder), torch.device(device))
+    brought = bring(parse(source), task.name, device, open_data(Path(data)) if data else None)
+    if brought.hash != model_hash:
+        raise ModelError(
+            f"{source} is another model than when the cells were planned: its files changed, or its weights are drawn "
+            "anew each time; keep the files as they are, save the weights or fix their seed, and run again"
+        )
+    return task, brought.victim
 
 
 @lru_cache(maxsize=8)

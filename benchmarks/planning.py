@@ -14,6 +14,7 @@ from typing import Any, Final
 from adversarial.errors import InvalidOption, UnknownName
 from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
+from benchmarks.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.results import Cell, Plan, Scalar
 from tasks import FIT_SPLIT
@@ -31,7 +32,7 @@ class Settings:
 
     seed: int = 0
     limit: int | None = None
-    device: str = "cpu"
+    device: str = CPU
     threads: int = 1
     dtype: str = "float32"
     data: OwnData | None = None
@@ -42,7 +43,7 @@ class Settings:
         parts = [] if self.data is None else [self.data.suffix]
         parts += [] if self.limit is None else [f"limit{self.limit}"]
         parts += [] if self.seed == 0 else [f"seed{self.seed}"]
-        parts += [] if self.device == "cpu" else [self.device.replace(":", "")]
+        parts += [] if self.device == CPU else [device_class(self.device)]
         parts += [] if self.threads == 1 else [f"threads{self.threads}"]
         parts += [] if self.dtype == "float32" else [self.dtype]
         return "".join("-" + part for part in parts)
@@ -70,7 +71,8 @@ class ModelRef:
 class PlannedCell:
     """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. model_folder, source:
     as in ModelRef. data: the folder of a user's own data, from which task_code then makes the task; empty where it has
-    its own. The rest is as in an attack's entry and in a trial's specification."""
+    its own. device: which one measures, where the cell names its class alone. The rest is as in an attack's entry and
+    in a trial's specification."""
 
     cell: Cell
     task_code: str
@@ -87,6 +89,7 @@ class PlannedCell:
     surrogate_folders: tuple[str, ...] = ()
     source: str = ""
     data: str = ""
+    device: str = CPU
 
     @property
     def group(self) -> tuple[str, str]:
@@ -220,7 +223,7 @@ def _planned(
         seed=settings.seed + trial.seed,
         dtype=settings.dtype,
         batch_size=trial.batch_size,
-        device=settings.device.split(":")[0],
+        device=device_class(settings.device),
         threads=settings.threads,
         plugins=dict(registry.plugins),
         versions=_versions(task.libraries),
@@ -242,6 +245,7 @@ def _planned(
         surrogate_folders=tuple(str(other) for other in surrogates.values()),
         source=model.source,
         data="" if data is None else str(data.folder),
+        device=settings.device,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from adversarial.errors import NotApplicable
+from adversarial.errors import MachineFault, NotApplicable
 from benchmarks.measuring import measure, task_of_cell
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
@@ -126,7 +126,7 @@ def _trial(planned: PlannedCell) -> Any:
         split=cell.split,
         limit=cell.limit,
         batch_size=cell.batch_size,
-        device=torch.device("cpu"),
+        device=torch.device(planned.device),
     )
 
 
@@ -186,10 +186,10 @@ def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> C
 
 
 def _measured(planned: PlannedCell) -> Result:
-    """A cell however long it takes, since whoever started this ends it; raises OSError for what this machine lacks."""
+    """A cell however long it takes, since whoever started this ends it; raises MachineFault for want of anything."""
     found = measure(replace(planned, timeout_seconds=math.inf))
     if found.machine_fault:
-        raise OSError(found.result.reason)
+        raise MachineFault(found.result.reason)
     return found.result
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fault
 from adversarial.registry import Registry, resolve
+from benchmarks.devices import CPU
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.rechecking import CellCheck, measured_again, rescored
 from benchmarks.submitting import SOURCE_NAME, benchmark_version
@@ -64,9 +65,10 @@ def verify(
     nonce: str = "",
     report: Report = lambda _: None,
     data: Sequence[OwnData] = (),
+    device: str = CPU,
 ) -> Verdict:
     """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them. data:
-    what bundles on own data may be of.
+    what bundles on own data may be of. device: what asks the model, whatever measured the bundle.
 
     Raises OSError, MemoryError, UnavailableData and MissingDependency for what this machine lacks, of which the bundle
     is innocent.
@@ -77,13 +79,12 @@ def verify(
         return Verdict("", "refused", (_line(str(error)),))
     try:
         if bundle.manifest.kind == "stronger-attack":
-            return _stronger(bundle, registry, data)
-        return _verified(bundle, registry, data, rerun, nonce, report)
+            return _stronger(bundle, registry, data, device)
+        return _verified(bundle, registry, data, device, rerun, nonce, report)
     except Exception as error:  # a stranger's model and examples may break anything
         if is_machine_fault(error):
             raise  # another attempt may end otherwise
-        expected = isinstance(error, (BundleError, RobustArenaError))
-        kind = "" if expected else f"verification ended with {type(error).__name__}: "
+        kind = "" if isinstance(error, RobustArenaError) else f"verification ended with {type(error).__name__}: "
         return Verdict(bundle.id, "refused", (_line(f"{kind}{error}"),))
 
 
@@ -121,7 +122,7 @@ def _line(text: str) -> str:
 
 
 def _verified(
-    bundle: Bundle, registry: Registry, data: Sequence[OwnData], rerun: int, nonce: str, report: Report
+    bundle: Bundle, registry: Registry, data: Sequence[OwnData], device: str, rerun: int, nonce: str, report: Report
 ) -> Verdict:
     settings = settings_of(bundle.manifest.suite, data)
     planned = {cell.id: cell for cell in _expected(bundle, registry, settings)}
@@ -137,9 +138,9 @@ def _verified(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data)
+        brought = _brought(bundle, folder / "model", settings.data, device)
         text = source_text(bundle, folder / "model")
-        planned = {cell_id: replace(cell, source=text) for cell_id, cell in planned.items()}
+        planned = {cell_id: replace(cell, source=text, device=device) for cell_id, cell in planned.items()}
         checks = {}
         for place, cell_id in enumerate(sorted(bundle.records), 1):
             report(f"re-scoring {place} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
@@ -160,7 +161,7 @@ def _verified(
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
 
 
-def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData]) -> Verdict:
+def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData], device: str) -> Verdict:
     """Better examples against an entry say all by themselves: how they were found is of no account."""
     manifest = bundle.manifest
     settings = settings_of(manifest.suite, data)
@@ -173,7 +174,7 @@ def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData]) -> Ve
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data)
+        brought = _brought(bundle, folder / "model", settings.data, device)
         checks = []
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
@@ -181,7 +182,7 @@ def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData]) -> Ve
             same &= cell.goal in GOALS and 1 <= cell.batch_size <= LARGEST_BATCH
             if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
                 raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
-            planned = PlannedCell(cell, first.task_code, "", "", 0.0, id=cell_id, data=first.data)
+            planned = PlannedCell(cell, first.task_code, "", "", 0.0, id=cell_id, data=first.data, device=device)
             check = rescored(result, planned, bundle, brought)
             if check.check != "re-scored":
                 raise BundleError(f"{label}: its examples cannot be shown to the model: {check.detail}")
@@ -221,12 +222,12 @@ def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
             raise BundleError(f"{label}: n/a for another reason than the suite's: {result.reason}")
 
 
-def _brought(bundle: Bundle, folder: Path, data: OwnData | None) -> Brought:
+def _brought(bundle: Bundle, folder: Path, data: OwnData | None, device: str) -> Brought:
     import torch
 
     from tasks.bring import bring, parse
 
-    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device("cpu"), data)
+    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(device), data)
     carried = {*found.files, SOURCE_NAME}
     if carried != set(bundle.model_files):
         odd = ", ".join(sorted(carried ^ set(bundle.model_files)))

@@ -8,9 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
-
-class StoreError(OSError):
-    """A folder cannot be read or written. Names the path, the reason and what to do."""
+from adversarial.errors import StoreError
 
 
 def write_whole(path: Path, data: bytes) -> Path:

@@ -20,7 +20,8 @@ from typing import Final
 
 import msgspec
 
-from leaderboard.files import StoreError, create_folder, read_whole, store_error, write_whole
+from adversarial.errors import UnknownName
+from leaderboard.files import create_folder, read_whole, store_error, write_whole
 from leaderboard.results import (
     SCHEMA_VERSION,
     JournalEntry,
@@ -32,17 +33,11 @@ from leaderboard.results import (
 )
 
 
-__all__ = ["RunFolder", "StoreError", "UnknownSuiteError"]
-
 # A temporary file this old belongs to no living writer; a younger one may.
 LEFTOVER_SECONDS: Final = 3600.0
 
 _CELL_ID = re.compile(r"[0-9a-f]{64}")
 _SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
-
-
-class UnknownSuiteError(LookupError):
-    """No plan of that name is in the run folder. Names the nearest ones."""
 
 
 class RunFolder:
@@ -109,10 +104,10 @@ class RunFolder:
         return self._write(self._plan_path(plan.suite), canonical_json(plan))
 
     def read_plan(self, suite: str) -> Plan:
-        """The plan of a suite. Raises UnknownSuiteError, or ResultError for a plan that cannot be read."""
+        """The plan of a suite. Raises UnknownName, or ResultError for a plan that cannot be read."""
         data = read_whole(self._plan_path(suite)) if _SUITE.fullmatch(suite) else None
         if data is None:
-            raise UnknownSuiteError(self._unknown(suite))
+            raise UnknownName(self._unknown(suite))
         path = self._plan_path(suite)
         try:
             plan = msgspec.convert(json.loads(data), Plan)

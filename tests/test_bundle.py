@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from synthetic import ACCURACY, IMAGE, cell, first, ok, without_number
 
+from adversarial.errors import StoreError
 from leaderboard import files
 from leaderboard.bundle import signing, writing
 from leaderboard.bundle.contents import hashed
@@ -30,7 +31,6 @@ from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.signing import account_of, generate_key, load_key, save_key, sign, verify_signature
 from leaderboard.bundle.tensors import check_tensors
 from leaderboard.bundle.writing import Content, Parts, extract, write_bundle
-from leaderboard.files import StoreError
 from leaderboard.results import Cell, Result, canonical_json
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adversarial.errors import UnknownName
+from adversarial.errors import StoreError, UnknownName
 from benchmarks.catalog import catalog
 from benchmarks.executors import Executor, Process, Serial
 from benchmarks.measuring import Measured
@@ -15,7 +15,7 @@ from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.runner import Summary, missing, run_cells, with_timeout
 from benchmarks.suites import NONE, Suite, TrialSpec, suite_named
 from leaderboard.results import Result, ResultError, decode_result
-from leaderboard.store import RunFolder, StoreError
+from leaderboard.store import RunFolder
 
 
 PLUGIN = Path(__file__).parent / "plugins" / "misbehaving.py"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from synthetic import cell, first, journal_entry, ok, plan
 
+from adversarial.errors import StoreError, UnknownName
 from leaderboard import files
 from leaderboard.results import ResultError, canonical_json
-from leaderboard.store import LEFTOVER_SECONDS, RunFolder, StoreError, UnknownSuiteError
+from leaderboard.store import LEFTOVER_SECONDS, RunFolder
 
 
 @pytest.fixture
@@ -85,12 +86,12 @@ def test_an_artifact_that_changed_or_vanished_is_refused(folder: RunFolder) -> N
 
 
 def test_an_unknown_suite_is_answered_with_the_nearest(folder: RunFolder) -> None:
-    with pytest.raises(UnknownSuiteError, match="Run the suite first"):
+    with pytest.raises(UnknownName, match="Run the suite first"):
         folder.read_plan("tiny@1")
     folder.write_plan(plan([RESULT]))
-    with pytest.raises(UnknownSuiteError, match="Did you mean tiny@1"):
+    with pytest.raises(UnknownName, match="Did you mean tiny@1"):
         folder.read_plan("tny@1")
-    with pytest.raises(UnknownSuiteError, match=r"It has tiny@1"):
+    with pytest.raises(UnknownName, match=r"It has tiny@1"):
         folder.read_plan("../zzz")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from adversarial.errors import RobustArenaError
+
 
 LONGEST_MESSAGE: Final = 600
 
 
-class BundleError(ValueError):
+class BundleError(RobustArenaError, ValueError):
     """A bundle that cannot be trusted, or cannot be written. Says where, what was expected and what came.
 
     BundleError

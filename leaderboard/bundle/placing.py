@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adversarial.errors import StoreError
 from leaderboard.bundle.errors import BundleError
-from leaderboard.files import StoreError, create_folder, store_error, sync_folder
+from leaderboard.files import create_folder, store_error, sync_folder
 
 
 @contextmanager

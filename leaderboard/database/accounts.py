@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from adversarial.errors import RobustArenaError
 from leaderboard.bundle.manifest import checked_text
 from leaderboard.bundle.names import is_hash
 from leaderboard.database.engine import clock
@@ -21,7 +22,7 @@ PREFIX: Final = "ra_"
 _TOKEN: Final = re.compile(r"ra_[0-9a-f]{8}_[A-Za-z0-9_-]{43}")
 
 
-class AccountError(ValueError):
+class AccountError(RobustArenaError, ValueError):
     """An account or token that does not exist or cannot be made. Says what was expected."""
 
 

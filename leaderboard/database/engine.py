@@ -17,6 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from adversarial.errors import RobustArenaError
 from leaderboard.files import create_folder, store_error
 
 
@@ -30,7 +31,7 @@ _MIGRATION_LOCK: Final = 7_263_001  # any number that no other program of this d
 T = TypeVar("T")
 
 
-class DatabaseError(RuntimeError):
+class DatabaseError(RobustArenaError, RuntimeError):
     """The database cannot be opened or used. Says which, why and what to do; never its password."""
 
 

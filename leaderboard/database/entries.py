@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from adversarial.errors import RobustArenaError
 from leaderboard.bundle.manifest import Manifest
 from leaderboard.database.engine import clock
 from leaderboard.database.history import BOARDS, add_event, history, raise_counter
@@ -27,7 +28,7 @@ from leaderboard.database.verdicts import HistoryEvent, reasons_of
 ADMISSIONS: Final = "admissions"
 
 
-class EntryError(ValueError):
+class EntryError(RobustArenaError, ValueError):
     """A bundle that cannot become an entry, or an entry that is not there. Says why and what to do.
 
     EntryError

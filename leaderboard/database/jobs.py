@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from adversarial.errors import RobustArenaError
 from leaderboard.database.engine import clock, now
 from leaderboard.database.history import BOARDS, add_event, raise_counter
 from leaderboard.database.models import Entry, EventKind, Job, StoredBundle, StoredVerdict
@@ -23,7 +24,7 @@ MOST_ATTEMPTS: Final = 3
 PAUSE_SECONDS: Final = 10.0  # after the first attempt that failed; doubled after each
 
 
-class LeaseLost(RuntimeError):
+class LeaseLost(RobustArenaError, RuntimeError):
     """The job is no longer this worker's: its lease ran out and another took it, or its entry was withdrawn."""
 
 

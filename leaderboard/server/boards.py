@@ -11,13 +11,14 @@ from typing import Final
 
 import msgspec
 
+from adversarial.errors import StoreError
 from leaderboard.database.accepted import fingerprint, refresh, suites_with_entries
 from leaderboard.database.boards import Boards, PublicBoard
 from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.history import BOARDS, counter
 from leaderboard.database.suites import SuiteFacts, facts_of
-from leaderboard.files import StoreError, read_whole, write_whole
+from leaderboard.files import read_whole, write_whole
 from leaderboard.results import canonical_json
 
 

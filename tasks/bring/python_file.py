@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
-import importlib.util
-import sys
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +14,8 @@ from torch import nn
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
 from tasks.bring import Brought, Source, expected_of
+from tasks.bring.neighbours import Neighbours
+from tasks.bring.weights import weights_hash
 from tasks.own import OwnData
 
 
@@ -26,12 +25,11 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     Raises ModelError that names file and function, whatever goes wrong in them.
     """
     path = source.path
-    try:
-        code = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}; expected python:FILE.py:FUNCTION") from None
-    with _neighbours(path):
-        module = _imported(path, code)
+    if not path.is_file():
+        raise ModelError(f"cannot read {path}; expected python:FILE.py:FUNCTION")
+    neighbours = Neighbours(path.parent)
+    with neighbours.importable():
+        module = neighbours.imported(path)
         function = getattr(module, source.attribute, None)
         if not callable(function):
             raise ModelError(_unknown(path, source.attribute, module))
@@ -42,46 +40,28 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
         except (Exception, SystemExit) as error:
             raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
     victim = _victim(made, source, task, device, data)
-    # Other files that the code reads are out of sight: this hash tells versions of one file apart, and proves nothing.
-    digest = hashlib.sha256(code + b"\x00" + source.attribute.encode()).hexdigest()
-    return Brought(source, victim, digest, {}, {"file": path.name, "function": source.attribute}, carried=False)
+    facts = {"file": path.name, "function": source.attribute}
+    return Brought(source, victim, _identity(victim, source, neighbours), {}, facts, carried=False)
 
 
-@contextlib.contextmanager
-def _neighbours(path: Path) -> Iterator[None]:
-    """While the file runs, it can import what lies beside it, as a script can."""
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
+def _identity(victim: Victim, source: Source, neighbours: Neighbours) -> str:
+    """SHA-256 over the code that was imported from the file's folder, and over the weights that it made.
+
+    Weights that it loads only when it is asked are out of sight: this tells versions of a model apart, and proves
+    nothing.
+    """
+    roots: dict[str, object] = {"victim": victim}
+    for module in neighbours.modules:
+        roots |= {f"{module.__name__}.{name}": value for name, value in vars(module).items() if name[:2] != "__"}
+    weights = weights_hash(roots, {module.__name__ for module in neighbours.modules})
+    known = {"function": source.attribute, "sources": neighbours.sources, "weights": weights}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _unknown(path: Path, name: str, module: ModuleType) -> str:
     own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name, own, n=1)
     return f"{path} has no function {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-
-
-def _imported(path: Path, code: bytes) -> ModuleType:
-    name = f"robustarena_model_{path.stem}_{hashlib.sha256(code).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, (Exception, SystemExit)):
-            raise ModelError(f"{path}: {type(error).__name__}: {error}") from error
-        raise
-    return module
 
 
 def _victim(made: object, source: Source, task: str, device: torch.device, data: OwnData | None) -> Victim:
