@@ -43,7 +43,7 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
 
     with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
         report = check_model(source, entry, torch.device(device), data)
-    click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else _text(report))
+    click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else report_text(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -60,7 +60,8 @@ def _plain(report: Report) -> dict[str, object]:
     }
 
 
-def _text(report: Report) -> str:
+def report_text(report: Report) -> str:
+    """A report as lines for a terminal."""
     lines = [click.style(f"{report.model} for {report.task}", bold=True)]
     facts = {name.replace("_", " "): value for name, value in report.facts.items()}
     width = max(map(len, facts), default=0)

@@ -18,8 +18,11 @@ from benchmarks.cli_data import FOLDER, Chosen, data_options
 
 if TYPE_CHECKING:
     from adversarial.registry import Registry
+    from benchmarks.executors import Executor
     from benchmarks.planning import Filters, PlannedCell, Settings
+    from benchmarks.runner import Summary
     from benchmarks.suites import Suite
+    from leaderboard.store import RunFolder
 
 
 KINDS = ("tasks", "models", "attacks", "defenses", "suites")
@@ -103,10 +106,9 @@ def run(
     out: Path,
 ) -> None:
     """Measure SUITE and print its board. Cells that are measured already are not measured again."""
-    from benchmarks.executors import Process, executor_named
+    from benchmarks.executors import executor_named
     from benchmarks.planning import as_plan
-    from benchmarks.progress import RunProgress
-    from benchmarks.runner import missing, run_cells, with_timeout
+    from benchmarks.runner import with_timeout
     from leaderboard.store import RunFolder
     from leaderboard.terminal import console
 
@@ -114,12 +116,8 @@ def run(
     found, cells, everything = _chosen(suite, filters, settings, plugins)
     cells = with_timeout(cells, timeout)
     folder, written = RunFolder(out), as_plan(found, everything, settings)
-    folder.write_plan(written)
-    todo = missing(cells, folder)
-    target = console(sys.stderr)
-    target.print(f"{written.suite}: {len(cells)} cells, {len(todo)} to do, records in {out}", markup=False)
-    with RunProgress(target, todo, who.workers if isinstance(who, Process) else 1) as progress:
-        summary = run_cells(cells, folder, who, progress)
+    folder.extend_plan(written)
+    summary, target = measured(cells, folder, written.suite, f"{len(cells)} cells", who), console(sys.stderr)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
     target.print(f"{summary.skipped} cells were measured before" + (f"; now {counts}" if counts else ""), markup=False)
     from benchmarks.cli_boards import show_board
@@ -129,6 +127,19 @@ def run(
         target.print(f"only the first {settings.limit} examples: for trying out, not for reporting", markup=False)
     if not summary.clean:
         raise click.exceptions.Exit(1)
+
+
+def measured(cells: Sequence[PlannedCell], folder: RunFolder, suite: str, what: str, who: Executor) -> Summary:
+    """Measures what is missing, and says on standard error how it goes."""
+    from benchmarks.executors import Process
+    from benchmarks.progress import RunProgress
+    from benchmarks.runner import missing, run_cells
+    from leaderboard.terminal import console
+
+    todo, target = missing(cells, folder), console(sys.stderr)
+    target.print(f"{suite}: {what}, {len(todo)} to do, records in {folder.path}", markup=False)
+    with RunProgress(target, todo, who.workers if isinstance(who, Process) else 1) as progress:
+        return run_cells(cells, folder, who, progress)
 
 
 @cli.command()

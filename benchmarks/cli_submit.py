@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
+import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.cli import cli, json_option, out_option
+from benchmarks.cli import cli, device_option, json_option, out_option
 from benchmarks.cli_data import FOLDER, Chosen, data_options, prepared_option
+from benchmarks.cli_runs import measured
+from leaderboard.bundle.errors import BundleError
 
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from adversarial.registry import Registry
+    from benchmarks.planning import Settings
+    from benchmarks.submitting import Submission
+    from leaderboard.bundle.manifest import EntryFacts
+    from leaderboard.results import Plan
+    from leaderboard.store import RunFolder
+    from tasks.bring import Source
+    from tasks.own import OwnData
 
 
 KEY_VARIABLE: Final = "ROBUSTARENA_KEY"
@@ -33,9 +44,10 @@ TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
 @click.option("--licence", default="", help="Of the weights, such as apache-2.0.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out; a board of its own.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores by default.")
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
+@click.option("--key", type=click.Path(path_type=Path), help=f"Private key; or ${KEY_VARIABLE}.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Where the bundle goes; by default NAME.rab.")
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
+@click.option("--despite-problems", is_flag=True, help="Measure a model in which `robustarena check` sees a problem.")
 @data_options
 @out_option
 def submit(
@@ -51,54 +63,98 @@ def submit(
     key: Path | None,
     bundle: Path | None,
     to: str | None,
+    despite_problems: bool,
     own: Chosen | None,
     out: Path,
 ) -> None:
-    """Measure MODEL on a suite and pack the evidence into a signed bundle.
+    """Measure MODEL on a suite, pack the evidence into a signed bundle, and tell where the model stands.
 
-    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP or python:FILE:FUNCTION. Cells that are measured already are not
-    measured again.
+    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP or python:FILE:FUNCTION. It is looked at as by `robustarena check`
+    first. Cells that are measured already are not measured again.
     """
-    import torch
-
     from benchmarks.catalog import catalog
-    from benchmarks.executors import Process, executor_named
+    from benchmarks.executors import executor_named
     from benchmarks.planning import Settings, as_plan
-    from benchmarks.progress import RunProgress
-    from benchmarks.runner import missing, run_cells
-    from benchmarks.submitting import Submission, cells_of, pack
+    from benchmarks.submitting import cells_of, check_entry, pack
     from benchmarks.suites import suite_named
-    from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.store import RunFolder
-    from leaderboard.terminal import console
-    from tasks.bring import bring, parse
+    from tasks.bring import parse
 
-    if to is not None and TOKEN_VARIABLE not in os.environ:
-        raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
-    registry, found = catalog(), suite_named(suite)
-    registry.task(task)
-    data = None if own is None else own.prepared(task, out / FOLDER)
-    settings = Settings(limit=limit, data=data)
-    facts = EntryFacts(name=name, task=task, defense=defense, url=link, licence=licence)
+    token, registry, found, source = _token(to), catalog(), suite_named(suite), parse(model)
+    facts = _facts(name, task, defense, link, licence)
+    check_entry(facts, found, registry)
     private = signing_key(key)
-    submission = Submission(facts, model, bring(parse(model), task, torch.device("cpu"), data))
-    cells = cells_of(submission, found, registry, settings)
-    plan, folder = as_plan(found, cells, settings), RunFolder(out)
-    who, todo, target = executor_named("process", workers), missing(cells, folder), console(sys.stderr)
-    target.print(f"{plan.suite}: {len(cells)} cells of {name}, {len(todo)} to do, records in {out}", markup=False)
-    with RunProgress(target, todo, who.workers if isinstance(who, Process) else 1) as progress:
-        summary = run_cells(cells, folder, who, progress)
+    data = None if own is None else own.prepared(task, out / FOLDER)
+    submission = _looked_at(source, facts, registry, data, despite_problems)
+    settings = Settings(limit=limit, data=data)
+    cells, folder = cells_of(submission, found, registry, settings), RunFolder(out)
+    plan = folder.extend_plan(as_plan(found, cells, settings))
+    summary = measured(cells, folder, plan.suite, f"{len(cells)} cells of {name}", executor_named("process", workers))
     where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     click.echo(f"{where}  {bundle_id}")
+    _tell(plan, folder, submission, registry, settings)
     if data is not None:
         click.echo(f"measured on {data.folder}: whoever verifies it needs these data", err=True)
     if to is not None:
         from benchmarks.sending import send
 
-        click.echo(send(where, bundle_id, to, os.environ[TOKEN_VARIABLE]))
+        click.echo(send(where, bundle_id, to, token))
     if not summary.clean:
         raise click.exceptions.Exit(1)
+
+
+def _token(to: str | None) -> str:
+    """The token for a server that a bundle is to be sent to; known to be there before anything is measured."""
+    if to is not None and TOKEN_VARIABLE not in os.environ:
+        raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
+    return os.environ.get(TOKEN_VARIABLE, "")
+
+
+def _facts(name: str, task: str, defense: str, link: str, licence: str) -> EntryFacts:
+    from adversarial.errors import InvalidOption
+    from leaderboard.bundle.manifest import EntryFacts
+
+    try:
+        return EntryFacts(name=name, task=task, defense=defense, url=link, licence=licence)
+    except BundleError as error:
+        raise InvalidOption(str(error)) from None
+
+
+def _looked_at(
+    source: Source, facts: EntryFacts, registry: Registry, data: OwnData | None, despite_problems: bool
+) -> Submission:
+    """The model, after a look at it. Raises ModelError where something is wrong with it, or it is never the same."""
+    import torch
+
+    from adversarial.errors import ModelError
+    from benchmarks.checking import check_model
+    from benchmarks.cli_models import report_text
+    from benchmarks.submitting import Submission
+    from tasks.bring import bring
+
+    report = check_model(source, registry.task(facts.task), torch.device("cpu"), data)
+    if any(found.level != "ok" for found in report.checks):
+        click.echo(report_text(report), err=True)
+    if not report.ok and not despite_problems:
+        raise ModelError(f"{source} has problems; mend them, or measure it as it is with --despite-problems")
+    brought = bring(source, facts.task, torch.device("cpu"), data)
+    if report.hash and brought.hash != report.hash:
+        raise ModelError(f"{source} is another model each time that it is brought; save its weights or fix its seed")
+    return Submission(facts, str(source), brought)
+
+
+def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Registry, settings: Settings) -> None:
+    from benchmarks.standing import command_for, standing
+    from leaderboard.board import build_board
+
+    entry = submission.entry
+    readable = settings.data is None or settings.data.manifest.reference_models
+    references = registry.task(entry.task).models if readable else ()
+    board = build_board(plan, folder.results(plan), folder.journal())
+    how = command_for(plan.suite.removesuffix(settings.suffix), entry.task, settings, folder.path)
+    for line in standing(board, entry.task, entry.name, references, how):
+        click.echo(line)
 
 
 @cli.command()
@@ -106,7 +162,7 @@ def submit(
 @click.option("--attack", required=True, help="Which attack.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One of its parameters, as JSON.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=f"Private key; or ${KEY_VARIABLE}.")
+@click.option("--key", type=click.Path(path_type=Path), help=f"Private key; or ${KEY_VARIABLE}.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("stronger.rab"), show_default=True)
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
 @prepared_option
@@ -129,6 +185,7 @@ def strengthen(
     from benchmarks.strengthening import strengthen as strengthened
     from tasks.own import open_data
 
+    token = _token(to)
     given: dict[str, object] = {}
     for text in params:
         name, _, given_text = text.partition("=")
@@ -145,22 +202,25 @@ def strengthen(
     if to is not None:
         from benchmarks.sending import send
 
-        click.echo(send(bundle, bundle_id, to, os.environ.get(TOKEN_VARIABLE, "")))
+        click.echo(send(bundle, bundle_id, to, token))
 
 
 @cli.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--rerun", type=click.IntRange(0), default=0, show_default=True, help="Cells to measure again.")
 @click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
+@device_option
 @prepared_option
 @json_option
-def verify(bundle: Path, rerun: int, nonce: str, data: tuple[Path, ...], as_json: bool) -> None:
+def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, ...], as_json: bool) -> None:
     """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
     from benchmarks.catalog import catalog
     from benchmarks.verifying import verify as verified
     from leaderboard.results import canonical_json
     from tasks.own import open_data
 
+    if not all(one in string.hexdigits for one in nonce):
+        raise click.UsageError(f"expected --nonce in hexadecimal digits, got {nonce!r}")
     verdict = verified(
         bundle,
         catalog(),
@@ -168,6 +228,7 @@ def verify(bundle: Path, rerun: int, nonce: str, data: tuple[Path, ...], as_json
         nonce=nonce,
         report=lambda line: click.echo(line, err=True),
         data=[open_data(folder) for folder in data],
+        device=device,
     )
     if as_json:
         click.echo(canonical_json(verdict), nl=False)

@@ -44,19 +44,19 @@ def benchmark_version() -> Benchmark:
 
 
 def cells_of(submission: Submission, suite: Suite, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:
-    """The suite's trials of one task with the brought model.
-
-    Raises InvalidOption where a reference model has that name, or the suite has no trial of the task.
-    """
+    """The suite's trials of one task with the brought model; raises InvalidOption as check_entry does."""
     entry = submission.entry
-    task = registry.task(entry.task)
-    if entry.name in task.models:
-        raise InvalidOption(f"{entry.name} is a reference model of {entry.task}; choose another name")
+    check_entry(entry, suite, registry)
     model = ModelRef(entry.name, submission.brought.hash, entry.defense, source=submission.source)
-    cells = plan_cells(suite, registry, settings, models={entry.task: (model,)})
-    if not cells:
+    return plan_cells(suite, registry, settings, models={entry.task: (model,)})
+
+
+def check_entry(entry: EntryFacts, suite: Suite, registry: Registry) -> None:
+    """Raises InvalidOption where a reference model has that name, or the suite has no trial of the task."""
+    if entry.name in registry.task(entry.task).models:
+        raise InvalidOption(f"{entry.name} is a reference model of {entry.task}; choose another name")
+    if entry.task not in {trial.task for trial in suite.trials}:
         raise InvalidOption(f"{suite.name} has no trial of {entry.task}; choose another suite")
-    return cells
 
 
 def pack(

@@ -20,8 +20,8 @@ from typing import Final
 
 import msgspec
 
-from adversarial.errors import UnknownName
-from leaderboard.files import create_folder, read_whole, store_error, write_whole
+from adversarial.errors import StoreError, UnknownName
+from leaderboard.files import create_folder, only_one, read_whole, store_error, write_whole
 from leaderboard.results import (
     SCHEMA_VERSION,
     JournalEntry,
@@ -30,6 +30,7 @@ from leaderboard.results import (
     ResultError,
     canonical_json,
     decode_result,
+    parse_label,
 )
 
 
@@ -102,6 +103,25 @@ class RunFolder:
     def write_plan(self, plan: Plan) -> Path:
         """Writes or replaces a suite's plan. Raises StoreError, or ResultError for an unfit name."""
         return self._write(self._plan_path(plan.suite), canonical_json(plan))
+
+    def extend_plan(self, plan: Plan) -> Plan:
+        """Writes a suite's plan together with the entries that it does not name and that are on the board already.
+
+        An entry of a task that it does name is replaced with all of its cells: another model, or another version of
+        what measures. Several processes may do so at once. Raises StoreError and ResultError.
+        """
+        path = self._plan_path(plan.suite)
+        try:
+            create_folder(self.plan_folder)
+            with only_one(self.plan_folder / f".{plan.suite}.lock"):
+                if path.exists():
+                    plan = _joined(self.read_plan(plan.suite), plan)
+                self.write_plan(plan)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise store_error(path, error) from error
+        return plan
 
     def read_plan(self, suite: str) -> Plan:
         """The plan of a suite. Raises UnknownName, or ResultError for a plan that cannot be read."""
@@ -180,6 +200,13 @@ class RunFolder:
 
 
 _REPAIR: Final = "Delete that file or move it away, and run the suite again"
+
+
+def _joined(earlier: Plan, plan: Plan) -> Plan:
+    """The plan, and what the earlier one holds of other entries."""
+    named = {parse_label(label)[:2] for label in plan.labels.values()}
+    kept = {cell_id: label for cell_id, label in earlier.labels.items() if parse_label(label)[:2] not in named}
+    return msgspec.structs.replace(plan, cells=(*plan.cells, *kept), labels={**plan.labels, **kept})
 
 
 def _checked_id(cell_id: str) -> str:

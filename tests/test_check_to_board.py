@@ -142,7 +142,7 @@ def submitted(where: Place, folder: Path, name: str, model: str, server: str) ->
     places = ["--key", str(folder / "key.pem"), "--bundle", str(folder / f"{name}.rab"), "--out", str(folder / "runs")]
     done = command("submit", model, *options, *places, "--to", server, ROBUSTARENA_TOKEN=where.token)
     assert done.exit_code == 0, done.output
-    packed_line, sent = done.stdout.strip().splitlines()
+    packed_line, *_, sent = done.stdout.strip().splitlines()
     assert sent == f"queued  {server}/submissions/{packed_line.split()[-1]}"
     return packed_line.split()[-1]
 

@@ -37,7 +37,7 @@ def submitted(where: Place, folder: Path, model: str, name: str, server: str) ->
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    packed, sent = done.stdout.strip().splitlines()
+    packed, *_, sent = done.stdout.strip().splitlines()
     assert sent.startswith("queued  http://127.0.0.1:")
     return packed.split()[-1]
 

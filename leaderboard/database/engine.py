@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from adversarial.errors import RobustArenaError
-from leaderboard.files import create_folder, store_error
+from leaderboard.files import create_folder, only_one, store_error
 
 
 URL_VARIABLE: Final = "ROBUSTARENA_DATABASE_URL"
@@ -97,7 +96,7 @@ def open_database(folder: Path, url: str | None = None) -> Database:
     found = _address(folder, address)
     try:
         create_folder(folder)
-        with _only_one(folder / ".opening"):
+        with only_one(folder / ".opening"):
             engine = _sqlite(found) if found.get_backend_name() == "sqlite" else _postgresql(found)
             database = Database(engine)
             try:
@@ -183,14 +182,3 @@ def _upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """One process at a time between here and the end; a dead one lets go by itself."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
