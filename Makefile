@@ -6,13 +6,17 @@ OUT ?= runs
 PEERS := .venv-peers
 # Processes of the tests; the tests of one file stay together, for they share what is slow to set up.
 JOBS ?= auto
+SPREAD = --numprocesses=$(JOBS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# .ci/run has those that fail run once more.
+PYTEST ?= $(BIN)/python -m pytest
 TIMES ?= .benchmarks/peers.json
 
-.PHONY: bench test check lint types perf perf-table load table site peers clean help
+.PHONY: bench test quick check lint types perf perf-table load table site peers clean help
 
 help:
 	@echo "make bench   set up, run the suite mini@1, print the board"
 	@echo "make test    set up, run the tests"
+	@echo "make quick   the tests that take no more than a few seconds each"
 	@echo "make check   lint and types       make perf   speed against other libraries"
 	@echo "make table   print the board      make site   write it as a page into site/"
 	@echo "make peers   set up other attack libraries, run the agreement tests"
@@ -22,7 +26,10 @@ bench: $(VENV)/.installed
 	$(BIN)/robustarena run mini@1 --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(PYTEST) $(SPREAD)
+
+quick: $(VENV)/.installed
+	$(PYTEST) $(SPREAD) -m "not slow"
 
 check: lint types
 
