@@ -59,6 +59,7 @@ def check_model(source: Source, entry: TaskEntry, device: torch.device, data: Ow
         failed = Check("loads", "problem", f"{kind}{error}")
         return Report(str(source), entry.name, (failed,), time.monotonic() - start)
     checks = [Check("loads", "ok", f"in {time.monotonic() - start:.1f} s")]
+    checks += [Check(name, "note", text) for name, text in brought.notes.items()]
     checks += _looks(brought, task, expected_of(entry.name, data), device)
     return Report(
         str(source), entry.name, tuple(checks), time.monotonic() - start, brought.hash, brought.carried, brought.facts
@@ -78,7 +79,7 @@ def _looks(brought: Brought, task: Task, expected: Expected | None, device: torc
     except Exception as error:
         yield Check("answers", "problem", f"{type(error).__name__}: {error}", wanted)
         return
-    if fault := _fault(scores, inputs, expected):
+    if fault := _fault(scores, inputs, expected, brought.others):
         yield Check("scores", "problem", fault, wanted)
         return
     yield Check("scores", "ok", f"{_shape(scores.values)} for {_shape(inputs.values)}")
@@ -117,8 +118,8 @@ def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
     return Inputs(torch.from_numpy(episodes.observe()).to(device)), None
 
 
-def _fault(scores: object, inputs: Inputs, expected: Expected | None) -> str:
-    """What is wrong with the form of an answer; empty where nothing is."""
+def _fault(scores: object, inputs: Inputs, expected: Expected | None, others: int) -> str:
+    """What is wrong with the form of an answer; empty where nothing is. others: scores that stand for no class."""
     if not isinstance(scores, Scores) or not isinstance(scores.values, Tensor):
         return f"the model answers {type(scores).__name__}, not adversarial.inputs.Scores"
     values = scores.values
@@ -131,7 +132,7 @@ def _fault(scores: object, inputs: Inputs, expected: Expected | None) -> str:
     if expected is None or scores.reader is not None:
         return ""
     if expected.classes is not None:
-        return "" if values.shape[1:] == (expected.classes,) else f"scores have the shape {_shape(values)}"
+        return "" if values.shape[1:] == (expected.classes + others,) else f"scores have the shape {_shape(values)}"
     from tasks.speech.transcripts import SYMBOLS
 
     if values.ndim != 3 or values.shape[2] < SYMBOLS:

@@ -31,7 +31,7 @@ class Chosen:
     wanted: Wanted
 
     def prepared(self, task: str, folder: Path) -> OwnData:
-        """Opens what is prepared already, prepares anything else into `folder`."""
+        """Opens what is prepared already, prepares anything else into `folder`, and says what was left out."""
         from adversarial.errors import InvalidOption
         from tasks.own import is_prepared, open_data
         from tasks.own.preparing import prepare as prepared
@@ -39,7 +39,10 @@ class Chosen:
 
         source = Path(self.wanted.source)
         if not is_prepared(source):
-            return prepared(self.wanted, task, folder)
+            made = prepared(self.wanted, task, folder)
+            for note in made.notes:
+                click.echo(f"note: {note}", err=True)
+            return made
         if replace(self.wanted, source="") != Wanted(""):
             raise InvalidOption(
                 f"{source} is prepared already: --column, --split, --fit-split, --classes, --size and "

@@ -148,7 +148,7 @@ def test_labels_are_found_by_name(tmp_path: Path) -> None:
     victim = found.victim
     assert isinstance(victim, ImageVictim)
     plain = first(pixel_values=victim._front(digits().inputs.values)).logits
-    assert torch.allclose(victim(digits().inputs).values, plain[:, :10].flip(1), atol=1e-5)
+    assert torch.allclose(victim(digits().inputs).values[:, :10], plain[:, :10].flip(1), atol=1e-5)
     hf_models.save_image(tmp_path / "unnamed", labels=tuple(f"LABEL_{i}" for i in range(10)))
     assert str(brought(tmp_path / "unnamed", IMAGE).facts["labels"]).startswith("0=LABEL_0, 1=LABEL_1")
     hf_models.save_image(tmp_path / "mnist", labels=tuple(f"{i} - {name}" for i, name in enumerate(hf_models.DIGITS)))
@@ -323,7 +323,17 @@ def test_one_vector_is_fitted_for_all_reviews(reader: TextVictim, monkeypatch: p
     ("labels", "said"),
     [
         (("bad", "good"), "no output is called 'negative' .negative or neg.; expected"),
-        (("LABEL_0", "LABEL_1", "LABEL_2"), "LABEL_0 to LABEL_1 in that order; found 0: 'LABEL_0'"),
+        (("LABEL_0", "LABEL_2"), "LABEL_0 to LABEL_1 in that order; found 0: 'LABEL_0'"),
+        (("0", "0"), "no output is called 'negative'"),
+        (
+            ("LABEL_0", "LABEL_1", "LABEL_2"),
+            "outputs 0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2' are no class of the data",
+        ),
+        (("pos", "neutral", "neg"), r"outputs 1: 'neutral' are no class of the data \(negative, positive\), and what"),
+        (
+            ("Very Negative", "Negative", "Neutral", "Positive", "Very Positive"),
+            "0: .Very Negative., 2: .Neutral., 4: .Very Positive. are no class .*; text tasks have two classes today",
+        ),
     ],
 )
 def test_labels_that_are_no_sentiments_are_refused(labels: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -332,11 +342,13 @@ def test_labels_that_are_no_sentiments_are_refused(labels: tuple[str, ...], said
         brought(tmp_path, TEXT)
 
 
-def test_labels_in_another_order_and_one_more(tmp_path: Path) -> None:
-    hf_models.save_text(tmp_path, labels=("pos", "neutral", "neg"))
-    found = brought(tmp_path, TEXT)
-    assert found.facts["labels"] == "2=neg, 0=pos"
-    assert found.victim(reviews().inputs).values.shape == (6, 2)
+def test_labels_in_another_order(text_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(text_folder, tmp_path / "copy"))
+    hf_models.edit(folder, "config.json", id2label={"0": "pos", "1": "Neg"})
+    found, inputs = brought(folder, TEXT), reviews().inputs
+    assert found.facts["labels"] == "1=Neg, 0=pos"
+    assert not found.notes
+    assert torch.equal(found.victim(inputs).values.flip(1), brought(text_folder, TEXT).victim(inputs).values)
 
 
 # Folders

@@ -20,13 +20,15 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC
 
 from adversarial.attacks.pgd import pgd
 from adversarial.errors import ModelError, UnknownName
 from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
+from benchmarks.catalog import catalog
+from benchmarks.checking import check_model
 from tasks.bring import Brought, bring, parse, sb3_reader, zips
 from tasks.control.facts import SCALE, seeds
 from tasks.control.task import make
@@ -233,8 +235,12 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
         with pytest.raises(ModelError, match=message):
             brought(rewritten(path, tmp_path / "other.zip", **files))
 
-    refused("unknown algorithm", {"actor.mu.weight": torch.zeros(2, 4), "actor.mu.bias": torch.zeros(2)})
-    refused("unknown algorithm", own | {"log_std": torch.zeros(2)})
+    refused("continuous actions; PPO,", {"actor.mu.weight": torch.zeros(2, 4), "actor.mu.bias": torch.zeros(2)})
+    refused("continuous actions; PPO,", own | {"log_std": torch.zeros(2)})
+    refused("agent of QR-DQN; PPO,", {"quantile_net.quantile_net.0.weight": torch.zeros(400, 4)})
+    refused("agent of ARS; PPO,", {"action_net.0.weight": torch.zeros(2, 4)})
+    refused("agent of recurrent PPO; PPO,", own | {"lstm_actor.weight_ih_l0": torch.zeros(4, 4)})
+    refused("unknown algorithm, with weights 'mine.weight'; PPO,", own | {"mine.weight": torch.zeros(2)})
     refused("images", own | {"features_extractor.cnn.0.weight": torch.zeros(8, 3, 4, 4)})
     refused("CartPole has 4 and 2", own | {"action_net.weight": torch.zeros(3, 64), "action_net.bias": torch.zeros(3)})
     refused("NaN", own | {"action_net.bias": torch.full((2,), torch.nan)})
@@ -249,11 +255,67 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
     refused("policy class of its own", data=b'{"policy_class": {"__module__": "evil"}}')
     refused("features extractor", data=b'{"policy_kwargs": {"features_extractor_class": "<class \'evil.Net\'>"}}')
     refused("by state", data=b'{"use_sde": true}')
+    refused("agent of QR-DQN", data=b'{"policy_class": {"__module__": "sb3_contrib.qrdqn.policies"}}')
+    refused("agent of maskable", data=b'{"policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}')
+    refused("continuous", data=b'{"action_space": {":type:": "<class \'gymnasium.spaces.box.Box\'>", "_shape": [1]}}')
+    refused("several actions", data=b'{"action_space": {":type:": "<class \'gym.spaces.multi_binary.MultiBinary\'>"}}')
+    refused(r"of shape \[3\]; CartPole's have \[4\]", data=b'{"observation_space": {"_shape": [3]}}')
+    refused(r"of shape \[1, 4\]; CartPole's", data=b'{"observation_space": {"_shape": [1, 4]}}')
     refused("which no agent has", **{"evil.py": b"print()"})
     with pytest.raises(ModelError, match="cannot read"):
         brought(tmp_path / "absent.zip")
     with pytest.raises(ModelError, match="do not fit"):
         bring(parse(f"sb3:{path}"), "speech-digits", CPU)
+
+
+def test_an_agent_of_continuous_actions_says_so(tmp_path: Path) -> None:
+    made = {
+        "ppo": lambda: PPO("MlpPolicy", "Pendulum-v1", seed=0, device="cpu"),
+        "sac": lambda: SAC("MlpPolicy", "Pendulum-v1", seed=0, buffer_size=8, device="cpu"),
+    }
+    for name, make_agent in made.items():
+        make_agent().save(tmp_path / f"{name}.zip")
+        with pytest.raises(ModelError, match=f"{name}.zip has continuous actions; PPO, A2C, TRPO and DQN with two"):
+            brought(tmp_path / f"{name}.zip")
+
+
+def with_settings(path: Path, target: Path, **changes: object) -> Path:
+    """A copy of an agent's zip with other settings; None takes one away."""
+    with zipfile.ZipFile(path) as archive:
+        settings = {**json.loads(archive.read("data")), **changes}
+    kept = {name: value for name, value in settings.items() if changes.get(name, 0) is not None}
+    return rewritten(path, target, data=json.dumps(kept).encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "algorithm"),
+    [
+        ({}, "A2C"),
+        ({"cg_max_steps": 15, "cg_damping": 0.1, "batch_size": 128, "n_critic_updates": 10}, "TRPO"),
+        ({"n_epochs": 10, "clip_range": {":type:": "x"}, "batch_size": 64}, "PPO"),
+        ({"batch_size": 64, "my_own": 1}, "unknown"),
+        ({"gae_lambda": None}, "unknown"),
+    ],
+)
+def test_algorithms_with_the_same_networks_are_told_apart(
+    agents: dict[str, tuple[Path, Any]], changes: dict[str, Any], algorithm: str, tmp_path: Path
+) -> None:
+    found = brought(with_settings(agents["A2C"][0], tmp_path / "other.zip", **changes))
+    assert (found.facts["architecture"], found.facts["activation"]) == (algorithm, "tanh")
+    for name, file in found.files.items():
+        (tmp_path / name).write_bytes(file.read_bytes())
+    assert brought(tmp_path).hash == found.hash  # as a bundle brings it
+
+
+def test_a_zip_says_what_it_does_not_hold(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
+    path = agents["PPO"][0]
+    report = check_model(parse(f"sb3:{path}"), catalog().task(TASK), CPU)
+    notes = {check.name: check.detail for check in report.checks if check.level == "note"}
+    assert report.ok
+    assert "VecNormalize lie outside of the zip and are not read" in notes["normalisation"]
+    assert notes["observations"].startswith("of shape [4], as CartPole's; their order, units and bounds")
+    silent = with_settings(path, tmp_path / "silent.zip", observation_space={":serialized:": "gASV"})
+    assert "in a pickle alone" in brought(silent).notes["observations"]
 
 
 def test_activations_that_cannot_be_read_are_asked_for(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:

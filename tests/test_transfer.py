@@ -172,7 +172,7 @@ def test_bad_options_and_a_lonely_target_are_refused() -> None:
     with pytest.raises(InvalidOption, match="images"):
         partial(transfer, diversity=0.5)(problem)
     other = Problem(Bent(draw(2, 3)), embeddings(Inputs(draw(1, ROWS, 3)), threat), problem.goal, threat, problem.keys)
-    with pytest.raises(InvalidOption, match=r"\[5, 3\] where the target reads \[5, 4\]"):
+    with pytest.raises(NotApplicable, match=r"\[5, 3\] where the target reads \[5, 4\]"):
         transfer(Problem(Bent(draw(5, 4)), space, problem.goal, threat, problem.keys, surrogates=(other,)))
 
 

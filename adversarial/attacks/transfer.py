@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adversarial.attacks.pgd import of_unit_mean
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.keys import Keys
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import bounded, continuous, discrete, is_continuous
@@ -58,8 +58,9 @@ def _check_shapes(problem: Problem, diversity: float, translation: int) -> None:
     for surrogate in problem.surrogates:
         other = list(surrogate.inputs.values.shape)
         if other != shape:
-            raise InvalidOption(
-                f"a surrogate reads inputs {other} where the target reads {shape}; they must be the same"
+            raise NotApplicable(
+                f"a surrogate reads inputs of shape {other} where the target reads {shape}: what changes one is no "
+                "change of the other"
             )
     if diversity and len(shape) != 4:
         raise InvalidOption(f"diversity resizes images [batch, channels, height, width], not {shape}")

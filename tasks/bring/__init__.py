@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -70,8 +70,10 @@ EXPECTED: Final[Mapping[str, Expected]] = {
 def expected_of(task: str, data: OwnData | None = None) -> Expected | None:
     """What a task wants, on a user's own data where they are given; None for a task that is not known."""
     found = EXPECTED.get(task)
-    if found is None or data is None or task == "sentiment-reviews":
+    if found is None or data is None:
         return found
+    if task == "sentiment-reviews":
+        return replace(found, scores=f"logits [batch, 2], {' and '.join(data.manifest.classes)}")
     if task == "image-digits":
         shape, classes = data.manifest.shape, len(data.manifest.classes)
         sides = ", ".join(map(str, shape))
@@ -101,7 +103,9 @@ class Brought:
 
     hash: SHA-256 over the names and contents of its files; of the code for python:. files: what a bundle carries, by
     its name in the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture, sizes, label
-    map). carried: whether a bundle holds the model; an entry without stays `claimed`.
+    map). carried: whether a bundle holds the model; an entry without stays `claimed`. others: scores after those of the
+    classes, for what the model says that is none of them. notes: what its owner should know before it is measured, by
+    what it is about.
     """
 
     source: Source
@@ -110,6 +114,8 @@ class Brought:
     files: Mapping[str, Path]
     facts: Mapping[str, str | int | float]
     carried: bool = True
+    others: int = 0
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(text: str) -> Source:

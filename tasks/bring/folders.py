@@ -124,6 +124,8 @@ def loaded(
                 local_files_only=True,
                 attn_implementation=attention,  # named here, so that config.json cannot name a kernel to fetch
                 dtype=torch.float32,
+                return_dict=True,  # answers are read by name, whatever config.json says of tuples
+                torchscript=False,
                 output_loading_info=True,
             )
     except _FAILURES as error:

@@ -31,7 +31,9 @@ CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class ImageVictim:
-    """From pixels, float [batch, channels, height, width] in [0, 1], to the logits of the classes, [batch, classes]."""
+    """From pixels, float [batch, channels, height, width] in [0, 1], to logits [batch, classes], and one more where the
+    model has outputs that are no class of the data: the largest of them, so that such a decision is wrong and not lost.
+    """
 
     differentiable = True
 
@@ -41,7 +43,7 @@ class ImageVictim:
 
     def __call__(self, inputs: Inputs) -> Scores:
         logits: Tensor = self.module(pixel_values=self._front(inputs.values)).logits
-        return Scores(logits if self._labels.whole else logits[:, list(self._labels.columns)])
+        return Scores(self._labels.scores(logits))
 
 
 def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
@@ -75,4 +77,6 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
             "front_end": str(front),
             "front_end_checked": "against the image processor" if checked else "no",
         },
+        others=int(bool(labels.others)),
+        notes=labels.notes(),
     )

@@ -47,10 +47,16 @@ def loaded(factory: str, folder: Path, attention: str = "eager") -> nn.Module:
     return folders.loaded(factory, folder, SETTINGS, attention=attention, optional=_TRAINING_ONLY)
 
 
-def brought(source: Source, victim: Victim, folder: Path, facts: Mapping[str, str | int | float]) -> Brought:
+def brought(
+    source: Source,
+    victim: Victim,
+    folder: Path,
+    facts: Mapping[str, str | int | float],
+    notes: Mapping[str, str] | None = None,
+) -> Brought:
     """The victim with the files of its folder."""
     files = files_of(folder)
-    return Brought(source, victim, hash_of(files), files, facts)
+    return Brought(source, victim, hash_of(files), files, facts, notes=notes or {})
 
 
 def extractor_of(folder: Path) -> Mapping[str, Any]:

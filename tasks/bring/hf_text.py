@@ -17,18 +17,18 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.bring import Brought, Source, hash_of
 from tasks.bring.folders import CONFIG, fetched, files_of, loaded
-from tasks.bring.labels import LabelMap, label_map
+from tasks.bring.labels import LabelMap, label_map, listed, names_of, plain
 from tasks.bring.pieces import TOKENIZER, VOCABULARIES, Pieces, data_words, tokenizer_of
 from tasks.own import OwnData
 from tasks.own.reviews import own_words
-from tasks.sentiment.facts import load_split
+from tasks.sentiment.facts import LABELS, load_split
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled
 
 
 TASK: Final = "sentiment-reviews"
 SETTINGS: Final = (CONFIG, *TOKENIZER, *VOCABULARIES)
-CLASSES: Final = {"negative": ("negative", "neg"), "positive": ("positive", "pos")}
+_SENTIMENTS: Final = (("negative", "neg"), ("positive", "pos"))
 # How a count is written into a vector: so far apart that no budget of the boards turns one into another, and exact in
 # half precision. It is read by rounding, so no gradient ever reaches it.
 COUNT_STEP: Final = 64.0
@@ -74,8 +74,7 @@ class TextVictim:
             read = bank.gather(1, taken[:, :, None].expand(-1, -1, bank.shape[2]))
         else:
             read = self._embedding(torch.cat([around.expand(len(values), -1), pieces.flatten(1)], 1).gather(1, taken))
-        logits = self._read(read, lengths)
-        return Scores(logits if self.labels.whole else logits[:, list(self.labels.columns)])
+        return Scores(self.labels.scores(self._read(read, lengths)))
 
     def _packing(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Which place of the bank each position reads, int64 [batch, positions], and each row's length, int64 [batch].
@@ -120,10 +119,8 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     folder = fetched(source, SETTINGS)
     module = loaded("AutoModelForSequenceClassification", folder, SETTINGS)
     model: Any = module
-    labels = label_map(model.config, CLASSES)
-    embedding = model.get_input_embeddings()
-    if not isinstance(embedding, nn.Embedding):
-        raise ModelError(f"{type(module).__name__} has no table of piece vectors, so its words cannot be exchanged")
+    labels = _labels(model.config, LABELS if data is None else data.manifest.classes)
+    embedding = _table(module)
     own = data_words() if data is None else own_words(data)
     pieces = Pieces(tokenizer_of(folder), bundled(), embedding.num_embeddings, embedding.padding_idx or 0, own)
     victim = TextVictim(module.to(device), pieces, labels, _positions(module))
@@ -142,7 +139,42 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
             "text_begins_with": "a space" if pieces.lead else "the first word",
             "batches": "padded, under a mask" if victim.padded else "of one length",
         },
+        notes=labels.notes(),
     )
+
+
+def _labels(config: Any, classes: tuple[str, ...]) -> LabelMap:
+    """The model's outputs for two classes, by the names of these, or as negative and positive where these are other
+    words for it. Raises ModelError for further outputs: a decision for one of them would be lost."""
+    own = {name: (plain(name),) for name in classes}
+    if classes == LABELS or not {plain(name) for name in classes} & {name for pair in _SENTIMENTS for name in pair}:
+        own = {
+            name: tuple(dict.fromkeys((plain(name), *pair))) for name, pair in zip(classes, _SENTIMENTS, strict=True)
+        }
+    names = names_of(config)
+    if len(names) > len(classes):
+        known = {name for accepted in own.values() for name in accepted}
+        beyond = {place: name for place, name in names.items() if plain(name) not in known} or names
+        raise ModelError(
+            f"config.json: the outputs {listed(beyond)} are no class of the data ({', '.join(classes)}), and what the "
+            "model decides for them would be lost; text tasks have two classes today, so bring a model of two"
+        )
+    return label_map(config, own)
+
+
+def _table(module: nn.Module) -> nn.Embedding:
+    """The vectors of the model's pieces; raises ModelError where it has no such table."""
+    model: Any = module
+    try:
+        found = model.get_input_embeddings()
+    except NotImplementedError:
+        found = None
+    if not isinstance(found, nn.Embedding):
+        raise ModelError(
+            f"{type(module).__name__} has no table of piece vectors (models of characters, such as CANINE, have none), "
+            "so its words cannot be exchanged; bring a model with WordPiece, BPE or Unigram pieces"
+        )
+    return found
 
 
 def _present(counts: Tensor, most: int) -> Tensor:
@@ -202,4 +234,4 @@ def _plain(victim: TextVictim, ids: Tensor) -> Tensor:
     inner = pieces[_present(counts, victim.pieces.most)].tolist()[:room]
     whole = torch.tensor([[*victim.pieces.prefix, *inner, *victim.pieces.suffix]], device=ids.device)
     logits: Tensor = victim.module(input_ids=whole, attention_mask=torch.ones_like(whole)).logits
-    return logits if victim.labels.whole else logits[:, list(victim.labels.columns)]
+    return victim.labels.scores(logits)

@@ -27,6 +27,10 @@ from tasks.speech.corpus import SAMPLE_RATE, WORDS
 
 
 LANGUAGE: Final = "<|en|>"
+NOTES: Final = {
+    "numbers": "words are compared as they are spelt, and figures one by one: $25 for twenty five dollars, 1999 for a "
+    "year in words, Mr. for mister and color for colour count as errors"
+}
 MOST_FFT: Final = 4_096  # samples
 
 
@@ -103,7 +107,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
         "window_seconds": front.frames * front.hop / rate_hz,
         "longest_transcript": writer.longest,
     }
-    return brought(source, victim, folder, facts)
+    return brought(source, victim, folder, facts, NOTES)
 
 
 def front_of(folder: Path, config: Any, from_hz: int = SAMPLE_RATE) -> tuple[LogMelSpectrogram, int]:

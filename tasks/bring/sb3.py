@@ -1,5 +1,5 @@
 """Policies of Stable-Baselines3 (Raffin et al. 2021, https://jmlr.org/papers/v22/20-1364.html) as victims of CartPole:
-PPO, A2C and DQN, from the zip that `model.save` writes.
+PPO, A2C, TRPO and DQN, from the zip that `model.save` writes.
 
 A bundle carries the same policy as safetensors and `sb3.json`, never the zip with its pickles; such a folder can be
 brought, too, and is the same model by its hash.
@@ -31,6 +31,10 @@ from tasks.weights import load_weights, save_weights
 
 TASK: Final = "control-cartpole"
 ARCHITECTURE_FILE: Final = "sb3.json"
+NORMALISATION: Final = (
+    "statistics of VecNormalize lie outside of the zip and are not read: an agent that was trained behind it plays "
+    "badly here"
+)
 _KEYS: Final = frozenset({"algorithm", "activation", "widths", "stable_baselines3"})
 
 
@@ -60,19 +64,21 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     given = source.attribute or None
     if given is not None and given not in ACTIVATIONS:
         raise UnknownName.among("activation", given, ACTIVATIONS)
-    path = Path(source.location)
+    path, notes = Path(source.location), {"normalisation": NORMALISATION}
     if path.is_dir():
         found, version = read_architecture(path, given)
         module = _module(found)
         load_weights(module, path)
         folder = path
     else:
-        found, weights, version = read_zip(_bytes(path), path.name, given)
+        agent = read_zip(_bytes(path), path.name, given)
+        found, version = agent.architecture, agent.version
+        notes["observations"] = _compared(agent.observed)
         module = _module(found)
-        for name, tensor in weights.items():
+        for name, tensor in agent.weights.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise ModelError(f"{path}: {name} holds NaN or infinite weights")
-        module.load_state_dict(weights)
+        module.load_state_dict(agent.weights)
         folder = Path(tempfile.mkdtemp(prefix="robustarena-sb3-"))
         save_weights(module, folder)
         write_architecture(found, version, folder)
@@ -92,7 +98,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
             "parameters": sum(tensor.numel() for tensor in module.parameters()),
             "stable_baselines3": version,
         },
-        carried=True,
+        notes=notes,
     )
 
 
@@ -125,6 +131,13 @@ def write_architecture(found: Architecture, version: str, folder: Path) -> None:
     plain = asdict(found) | {"widths": list(found.widths), "stable_baselines3": version}
     text = json.dumps(plain, indent=1, sort_keys=True)
     (folder / ARCHITECTURE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _compared(shape: tuple[int, ...] | None) -> str:
+    """What is known of the observations that an agent was trained on."""
+    if shape is None:
+        return "the zip says their shape in a pickle alone: no more than the first layer's width is compared"
+    return f"of shape {list(shape)}, as CartPole's; their order, units and bounds are not compared"
 
 
 def _module(found: Architecture) -> Policy:

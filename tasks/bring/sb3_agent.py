@@ -29,10 +29,26 @@ ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
     "silu": nn.SiLU,
     "leaky_relu": nn.LeakyReLU,
 }
-USUAL: Final = {"PPO": "tanh", "A2C": "tanh", "DQN": "relu"}
+UNKNOWN: Final = "unknown"  # an algorithm with PPO's networks that the settings do not tell
+USUAL: Final = {"PPO": "tanh", "A2C": "tanh", "TRPO": "tanh", UNKNOWN: "tanh", "DQN": "relu"}
+READ: Final = "PPO, A2C, TRPO and DQN with two actions are read"
+_OTHERS: Final = {  # what sb3_contrib calls its algorithms, by the module of their policies
+    "qrdqn": "QR-DQN",
+    "ars": "ARS",
+    "tqc": "TQC",
+    "crossq": "CrossQ",
+    "common.maskable": "maskable PPO",
+    "common.recurrent": "recurrent PPO",
+}
+_NETWORKS: Final = (  # the same, by the names of weights
+    (r"quantile_net.*", "is an agent of QR-DQN"),
+    (r"action_net\.\d+\..*", "is an agent of ARS"),
+    (r"lstm_.*", "is an agent of recurrent PPO"),
+    (r"log_std|actor\..*|critic.*", "has continuous actions"),
+)
 _FLATTEN: Final = "<class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"
 _MEMBERS: Final = re.compile(
-    r"data|_stable_baselines3_version|system_info\.txt|(pytorch_variables|tensors|policy|[a-z_.]+\.optimizer)\.pth"
+    r"data|_stable_baselines3_version|system_info\.txt|(pytorch_variables|tensors|policy|[a-z_.]+[._]optimizer)\.pth"
 )
 _LAYER: Final = re.compile(r"(?P<net>mlp_extractor\.policy_net|q_net\.q_net)\.(?P<place>\d+)\.(?P<part>weight|bias)")
 # Parts of an agent that learning needs, and acting does not.
@@ -44,15 +60,26 @@ _OUTPUT: Final = "action_net"
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """algorithm: PPO, A2C or DQN. activation: between layers. widths: from observations to actions."""
+    """algorithm: PPO, A2C, TRPO, DQN or unknown. activation: between layers. widths: from observations to actions."""
 
     algorithm: str
     activation: str
     widths: tuple[int, ...]
 
 
-def read_zip(data: bytes, what: str, activation: str | None = None) -> tuple[Architecture, dict[str, Tensor], str]:
-    """A policy's architecture, its weights by the names of Policy, and the version of Stable-Baselines3 that wrote it.
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What a zip says of an agent. weights: by the names of Policy. version: of the Stable-Baselines3 that wrote it.
+    observed: the shape of its observations, None where that lies in a pickle alone."""
+
+    architecture: Architecture
+    weights: Mapping[str, Tensor]
+    version: str
+    observed: tuple[int, ...] | None
+
+
+def read_zip(data: bytes, what: str, activation: str | None = None) -> Agent:
+    """An agent's policy, by its settings and its tensors.
 
     activation: what the submitter says, where the zip's readable part does not. Raises ModelError for code, for zips
     that are no agents, for other algorithms, for policies of images, and for other shapes than CartPole's.
@@ -64,6 +91,8 @@ def read_zip(data: bytes, what: str, activation: str | None = None) -> tuple[Arc
     if "data" not in files or "policy.pth" not in files:
         raise ModelError(f"{what} is no agent of Stable-Baselines3: expected `data` and `policy.pth` in the zip")
     settings = _settings(files["data"], what)
+    _check_spaces(settings, what)
+    _check_home(settings, what)
     weights = tensors(files["policy.pth"], f"policy.pth in {what}")
     algorithm, layers = _layers(weights, settings, what)
     widths = _widths(layers, what)
@@ -74,7 +103,7 @@ def read_zip(data: bytes, what: str, activation: str | None = None) -> tuple[Arc
         for part in ("weight", "bias")
     }
     version = files.get("_stable_baselines3_version", b"unknown").decode("ascii", "replace").strip()[:20]
-    return found, named, version
+    return Agent(found, named, version, _observed(settings))
 
 
 def _settings(raw: bytes, what: str) -> dict[str, Any]:
@@ -103,24 +132,66 @@ def _layers(
         elif "features_extractor" in name:
             raise ModelError(f"{what} has a network for images or other features ({name}); CartPole takes MlpPolicy")
         elif not _UNUSED.fullmatch(name) and name not in (f"{_OUTPUT}.weight", f"{_OUTPUT}.bias"):
-            raise ModelError(f"{what} has weights {name!r}: an unknown algorithm; expected PPO, A2C or DQN")
+            known = (reason for pattern, reason in _NETWORKS if re.fullmatch(pattern, name))
+            raise ModelError(f"{what} {next(known, f'is of an unknown algorithm, with weights {name!r}')}; {READ}")
     acts = f"{_OUTPUT}.weight" in weights
     if used == {"q_net"} and not acts:
         algorithm = "DQN"
     elif acts and used <= {"mlp_extractor"}:
-        # Both have the same networks; only PPO goes over its data several times.
-        algorithm = "PPO" if "n_epochs" in settings else "A2C"
+        algorithm = _actor_critic(settings)
         nets[max(nets, default=-2) + 2] = {
             part: weights[f"{_OUTPUT}.{part}"] for part in ("weight", "bias") if f"{_OUTPUT}.{part}" in weights
         }
     else:
-        raise ModelError(f"{what} is an unknown algorithm; expected PPO, A2C or DQN")
+        raise ModelError(f"{what} is of an unknown algorithm; {READ}")
     if settings.get("use_sde") is True:
         raise ModelError(f"{what} explores by state (use_sde), which is for continuous actions; CartPole has two")
     layers = [nets[place] for place in sorted(nets)]
     if sorted(nets) != list(range(0, 2 * len(nets), 2)) or any(set(layer) != {"weight", "bias"} for layer in layers):
         raise ModelError(f"{what}: its layers are not linear ones with an activation between each two")
     return algorithm, layers
+
+
+def _actor_critic(settings: Mapping[str, Any]) -> str:
+    """The algorithm by the settings that only it has; their networks are the same."""
+    if {"n_epochs", "clip_range"} <= set(settings):
+        return "PPO"
+    if "cg_max_steps" in settings:
+        return "TRPO"
+    own = {"gae_lambda", "normalize_advantage"} <= set(settings) and "batch_size" not in settings
+    return "A2C" if own else UNKNOWN
+
+
+def _observed(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
+    space = settings.get("observation_space")
+    shape = space.get("_shape") if isinstance(space, dict) else None
+    whole = isinstance(shape, list) and all(type(side) is int for side in shape)
+    return tuple(shape) if whole and shape is not None else None
+
+
+def _check_spaces(settings: Mapping[str, Any], what: str) -> None:
+    """Raises ModelError for actions that are no choice, and for observations of another shape than CartPole's."""
+    space = settings.get("action_space")
+    kind = str(space.get(":type:", "")) if isinstance(space, dict) else ""
+    kind = kind.removesuffix("'>").rpartition(".")[2]
+    if kind == "Box":
+        raise ModelError(f"{what} has continuous actions; {READ}")
+    if kind in ("MultiDiscrete", "MultiBinary"):
+        raise ModelError(f"{what} takes several actions at once ({kind}); {READ}")
+    if (shape := _observed(settings)) not in (None, (len(SCALE),)):
+        raise ModelError(f"{what} reads observations of shape {list(shape or ())}; CartPole's have [{len(SCALE)}]")
+
+
+def _check_home(settings: Mapping[str, Any], what: str) -> None:
+    """Raises ModelError where the policy's class is not one of Stable-Baselines3."""
+    policy = settings.get("policy_class")
+    home = policy.get("__module__") if isinstance(policy, dict) else None
+    if home is None or str(home).startswith("stable_baselines3."):
+        return
+    name = str(home).removeprefix("sb3_contrib.").removesuffix(".policies")
+    if name in _OTHERS:
+        raise ModelError(f"{what} is an agent of {_OTHERS[name]} (sb3_contrib); {READ}")
+    raise ModelError(f"{what} has a policy class of its own, of {str(home)[:80]}; code is never loaded")
 
 
 def _widths(layers: list[dict[str, Tensor]], what: str) -> tuple[int, ...]:
@@ -143,10 +214,7 @@ def _widths(layers: list[dict[str, Tensor]], what: str) -> tuple[int, ...]:
 
 def _activation(settings: Mapping[str, Any], algorithm: str, given: str | None, what: str) -> str:
     """As the readable copy of policy_kwargs names it, or as given, or as the algorithm has it by default."""
-    policy, arguments = settings.get("policy_class"), settings.get("policy_kwargs")
-    home = policy.get("__module__") if isinstance(policy, dict) else None
-    if home is not None and not str(home).startswith("stable_baselines3."):
-        raise ModelError(f"{what} has a policy class of its own, of {str(home)[:80]}; code is never loaded")
+    arguments = settings.get("policy_kwargs")
     arguments = arguments if isinstance(arguments, dict) else None
     extractor = arguments.get("features_extractor_class", _FLATTEN) if arguments else _FLATTEN
     if extractor != _FLATTEN:

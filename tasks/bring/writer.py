@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from adversarial.errors import DataError
 from adversarial.inputs import Scores
+from tasks.own.utterances import MARK
 from tasks.speech.corpus import WORDS
 
 
@@ -25,7 +26,8 @@ _NO_WORD: Final = re.compile(r"[\W_]+")
 
 
 def normalised(text: str) -> str:
-    """Lower case, single spaces, no punctuation, figures as words: ` 1, 2. Four!` is `one two four`."""
+    """Lower case, single spaces, no punctuation, no marks, figures as words: ` 1, 2. [um] Four!` is `one two four`."""
+    text = MARK.sub(" ", text)
     text = _DIGIT.sub(lambda figure: f" {WORDS[int(figure[0])]} ", text)
     return " ".join(_NO_WORD.sub(" ", _APOSTROPHE.sub("", text)).lower().split())
 

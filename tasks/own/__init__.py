@@ -34,8 +34,8 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the data are; nothing of where they came from, so that the same data have the same name everywhere.
 
-    classes: by label. shape: of an image, [channels, height, width]. rate_hz: of samples. reference_models: whether the
-    task's reference models can read them.
+    classes: by label, as the data name them. shape: of an image, [channels, height, width]. rate_hz: of samples.
+    reference_models: whether the task's reference models can read them.
     """
 
     task: str
@@ -49,11 +49,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class OwnData:
-    """Prepared data. id: SHA-256 of the manifest, which names the hash of everything else."""
+    """Prepared data. id: SHA-256 of the manifest, which names the hash of everything else. notes: what was left out,
+    told once, by whoever has just prepared them."""
 
     folder: Path
     id: str
     manifest: Manifest = field(compare=False)  # the id says which one it is
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def task(self) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
 from tasks.image.facts import Digits
-from tasks.own import Arrays, Manifest, OwnData
+from tasks.own import Manifest, OwnData
+from tasks.own.apart import Collected, apart
 from tasks.own.labels import class_names, label_of
 from tasks.own.reading import Rows, Wanted, opened
+
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 ROLES: Final[Mapping[str, Sequence[str]]] = {
@@ -23,20 +29,21 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
 DIGITS: Final = tuple(map(str, range(10)))
 LARGEST: Final = 1024  # pixels a side
 GREY: Final = ("1", "L", "LA")
+PALETTES: Final = ("P", "PA")
 Pixels = NDArray[np.uint8]
+_Picture = tuple[Pixels, int]  # and its label
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
+def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
     """Raises DataError for pictures of several sizes (unless `size` is given) and for labels of no class."""
     classes = class_names((test, fit), wanted.classes)
     if len(classes) < 2:
         raise DataError(f"there are {len(classes)} classes; a classifier needs two")
     names = test.names_of("label")
-    pictures: dict[str, list[Pixels]] = {}
-    labels: dict[str, list[int]] = {}
+    pictures: dict[str, list[_Picture]] = {}
     sides: tuple[int, ...] = ()
     for split, rows in (("test", test), ("validation", fit)):
-        pictures[split], labels[split] = [], []
+        pictures[split] = []
         for number, row in rows:
             where = f"row {number} of {rows.name}"
             image = _pixels(row["image"], wanted.size, rows.folder, where)
@@ -46,19 +53,24 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, 
                     f"{where}: a picture of {_size(image.shape[1:])}, and others have {_size(sides)}; "
                     "--size N resizes and crops all of them to N x N"
                 )
-            pictures[split].append(image)
-            labels[split].append(label_of(row["label"], classes, names, where))
-    shape = (max(len(image) for images in pictures.values() for image in images), *sides)
-    parts: dict[str, Arrays] = {
+            pictures[split].append((image, label_of(row["label"], classes, names, where)))
+    shape = (max(len(image) for images in pictures.values() for image, _ in images), *sides)
+
+    def content(picture: _Picture) -> bytes:
         # A grey picture among coloured ones is one whose three channels are alike.
+        return hashlib.sha256(np.broadcast_to(picture[0], shape).tobytes()).digest()
+
+    kept, notes = apart(pictures["test"], pictures["validation"], content)
+    parts = {
         split: {
-            "images": np.stack([np.broadcast_to(image, shape) for image in images]),
-            "labels": np.array(labels[split], np.int64),
+            "images": np.stack([np.broadcast_to(image, shape) for image, _ in found]),
+            "labels": np.array([label for _, label in found], np.int64),
         }
-        for split, images in pictures.items()
+        for split, found in (("test", pictures["test"]), ("validation", kept))
     }
     reads = shape == (1, 8, 8) and classes == DIGITS
-    return Manifest("image-digits", {}, classes=classes, shape=shape, reference_models=reads), parts
+    manifest = Manifest("image-digits", {}, classes=classes, shape=shape, reference_models=reads)
+    return Collected(manifest, parts, {"test": len(pictures["test"]), "validation": len(kept)}, notes)
 
 
 def load(data: OwnData, split: str) -> Digits:
@@ -76,8 +88,10 @@ def _pixels(value: Any, size: int, folder: Path, where: str) -> Pixels:
         with Image.open(opened(value, folder)) as found:
             if found.mode[:1] in "IF":
                 raise DataError(f"{where}: a picture of more than 8 bits a channel ({found.mode}); save it with 8")
-            grey = found.mode in GREY
+            grey, palette = found.mode in GREY, found.mode in PALETTES
             picture = ImageOps.exif_transpose(found).convert("L" if grey else "RGB")
+            if palette and _is_grey(picture):
+                grey, picture = True, picture.getchannel(0)
     except DataError:
         raise
     except Exception as error:  # Pillow's readers raise what they like at bytes that are no picture
@@ -91,6 +105,12 @@ def _pixels(value: Any, size: int, folder: Path, where: str) -> Pixels:
         raise DataError(f"{where}: a picture of {picture.size[0]} x {picture.size[1]}; --size N makes it smaller")
     pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _is_grey(picture: Image) -> bool:
+    """Whether the three channels of a picture are alike."""
+    pixels = np.asarray(picture)
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def _size(sides: tuple[int, ...]) -> str:

@@ -23,8 +23,11 @@ def class_names(parts: Sequence[Rows], given: Sequence[str]) -> tuple[str, ...]:
     found = {value for rows in parts for value in rows.values_of("label") if value not in (None, "")}
     numbers = {value: _whole(value) for value in found}
     if all(number is not None for number in numbers.values()):
-        # What is below 0 says that there is no label, and is refused where it stands.
-        return tuple(map(str, sorted({number for number in numbers.values() if number is not None and number >= 0})))
+        counted = sorted({number for number in numbers.values() if number is not None})
+        if len(counted) != 2 or 0 in counted:
+            # What is below 0 says that there is no label, and is refused where it stands; but -1 and 1 are classes.
+            counted = [number for number in counted if number >= 0]
+        return tuple(map(str, counted))
     return tuple(sorted(map(str, found)))
 
 

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,8 +17,6 @@ from adversarial.errors import DataError, InvalidOption
 from tasks.own import (
     MANIFEST,
     SHORT,
-    Arrays,
-    Manifest,
     OwnData,
     Split,
     images,
@@ -26,12 +25,13 @@ from tasks.own import (
     reviews,
     utterances,
 )
+from tasks.own.apart import Collected
 from tasks.own.reading import Rows, Wanted, read
 
 
 class _Kind(NamedTuple):
     roles: Mapping[str, Sequence[str]]
-    collect: Callable[[Rows, Rows, Wanted], tuple[Manifest, dict[str, Arrays]]]
+    collect: Callable[[Rows, Rows, Wanted], Collected]
 
 
 KINDS: Final[Mapping[str, _Kind]] = {
@@ -44,8 +44,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
 def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
     """Reads the data and writes them to a folder of their own, named by what they are, in `folder`.
 
-    The same rows make the same bytes and the same name; what is there already is kept, or made whole. Raises
-    InvalidOption for a task that takes no data, DataError for data that do not fit it.
+    The same rows make the same bytes and the same name; what is there already is kept, or made whole. What was left out
+    is told in `notes`. Raises InvalidOption for a task that takes no data, DataError for data that do not fit it.
     """
     if task not in KINDS:
         raise InvalidOption(f"{task} takes no data; those that do are {', '.join(KINDS)}")
@@ -53,16 +53,13 @@ def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
     test, fit = read(wanted, kind.roles)
     if not len(test) or not len(fit):
         raise DataError(f"{wanted.source}: a split is empty")
-    manifest, parts = kind.collect(test, fit, wanted)
-    files = {split: safetensors.numpy.save(arrays) for split, arrays in sorted(parts.items())}
-    splits = {
-        split: Split(len(rows), hashlib.sha256(files[split]).hexdigest())
-        for split, rows in (("test", test), ("validation", fit))
-    }
-    content = manifest_bytes(msgspec.structs.replace(manifest, splits=splits))
+    found = kind.collect(test, fit, wanted)
+    files = {split: safetensors.numpy.save(dict(arrays)) for split, arrays in sorted(found.parts.items())}
+    splits = {split: Split(found.rows[split], hashlib.sha256(file).hexdigest()) for split, file in files.items()}
+    content = manifest_bytes(msgspec.structs.replace(found.manifest, splits=splits))
     target = folder / hashlib.sha256(content).hexdigest()[:SHORT]
     _write(target, {**{f"{split}.safetensors": data for split, data in files.items()}, MANIFEST: content})
-    return open_data(target)
+    return replace(open_data(target), notes=found.notes)
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:

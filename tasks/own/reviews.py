@@ -1,14 +1,15 @@
-"""A user's own texts for the task `sentiment-reviews`: negative or positive."""
+"""A user's own texts for the task `sentiment-reviews`: negative or positive, or of two other classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from adversarial.errors import DataError
-from tasks.own import Arrays, Manifest, OwnData, texts_as_arrays, texts_of
+from tasks.own import Manifest, OwnData, texts_as_arrays, texts_of
+from tasks.own.apart import Collected, apart, left_out
 from tasks.own.labels import class_names, label_of
 from tasks.own.reading import Rows, Wanted
 from tasks.sentiment.candidates import candidates
@@ -21,29 +22,65 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
     "text": ("text", "sentence", "review", "content"),
     "label": ("label", "labels", "sentiment", "class"),
 }
-_NAMES: Final = (("negative", "neg", "0"), ("positive", "pos", "1"))
+_SENTIMENTS: Final = (("negative", "neg", "bad"), ("positive", "pos", "good"))
 MOST_WORDS: Final = 1_000
+_Text = tuple[str, int]  # and its label
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
-    """Raises DataError where the classes are not negative and positive, and for texts without words."""
+def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
+    """Texts without a word, and those of more than MOST_WORDS, are left out. Raises DataError where there are not two
+    classes, and for labels of none."""
     classes = class_names((test, fit), wanted.classes)
-    if len(classes) != 2 or not (wanted.classes or all(c.lower() in n for c, n in zip(classes, _NAMES, strict=True))):
+    if len(classes) != 2:
         raise DataError(
-            f"expected the classes {' and '.join(LABELS)}, found {', '.join(classes)[:200]}; "
-            "--classes NAME,NAME says what they are called, the negative one first"
+            f"text tasks have two classes today, and these data have {len(classes)} ({', '.join(classes)[:200]}); "
+            "choose rows of two, or name both with --classes NAME,NAME, the negative one first"
         )
-    names, parts = test.names_of("label"), {}
-    for split, rows in (("test", test), ("validation", fit)):
-        texts, labels = [], []
-        for number, row in rows:
-            text, where = "" if row["text"] is None else str(row["text"]), f"row {number} of {rows.name}"
-            if not 0 < len(tokenise(text)) <= MOST_WORDS:
-                raise DataError(f"{where}: expected 1 to {MOST_WORDS} words, got {text!r:.80}")
-            texts.append(text)
-            labels.append(label_of(row["label"], classes, names, where))
-        parts[split] = {**texts_as_arrays("texts", texts), "labels": np.array(labels, np.int64)}
-    return Manifest("sentiment-reviews", {}, classes=LABELS), parts
+    turned = _are(classes, _SENTIMENTS[::-1])
+    called = LABELS if turned or _are(classes, _SENTIMENTS) or classes == ("0", "1") else classes
+    names = test.names_of("label")
+    rows: dict[str, list[_Text]] = {}
+    notes: tuple[str, ...] = ()
+    for split, part in (("test", test), ("validation", fit)):
+        read = [(number, _text(row["text"]), row["label"]) for number, row in part]
+        counts = {number: len(tokenise(text)) for number, text, _ in read}
+        notes += left_out(part, [number for number in counts if not counts[number]], "have no text")
+        notes += left_out(
+            part, [number for number in counts if counts[number] > MOST_WORDS], f"have more than {MOST_WORDS} words"
+        )
+        rows[split] = [
+            (text, label_of(label, classes, names, f"row {number} of {part.name}") ^ turned)
+            for number, text, label in read
+            if 0 < counts[number] <= MOST_WORDS
+        ]
+    rows["validation"], repeated = apart(rows["test"], rows["validation"], _content)
+    parts = {
+        split: {
+            **texts_as_arrays("texts", [text for text, _ in found]),
+            "labels": np.array([label for _, label in found], np.int64),
+        }
+        for split, found in rows.items()
+    }
+    sentiments = called == LABELS or all(_is_number(name) for name in called)
+    manifest = Manifest("sentiment-reviews", {}, classes=called, reference_models=sentiments)
+    return Collected(manifest, parts, {split: len(found) for split, found in rows.items()}, notes + repeated)
+
+
+def _are(classes: Sequence[str], sentiments: Sequence[Sequence[str]]) -> bool:
+    return all(name.lower() in known for name, known in zip(classes, sentiments, strict=True))
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _content(row: _Text) -> bytes:
+    """Of a text, as models read it."""
+    return " ".join(tokenise(row[0])).encode()
 
 
 def load(data: OwnData, split: str) -> Reviews:

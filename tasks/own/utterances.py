@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
-from tasks.own import Arrays, Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
+from tasks.own import Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
+from tasks.own.apart import Collected, apart
 from tasks.own.reading import Rows, Wanted, opened
 from tasks.speech.corpus import SAMPLE_RATE, WORDS, Samples, Utterances
 
@@ -25,35 +27,65 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
 RATES: Final = range(4_000, 96_001)
 MOST_PHASES: Final = 1_000  # of a resampling filter
 LONGEST_SECONDS: Final = 60.0
+FULL_SCALE: Final = 32_768  # of 16-bit samples; of floating-point ones it is 1
+ROUNDING: Final = 0.5 / FULL_SCALE  # beyond full scale that is no more than another number format
+LOSSY: Final = ("MPEG", "VORBIS", "OPUS")  # whose decoders overshoot what was encoded
+CANCELLED: Final = 1e-4  # of the channels' energy: 40 dB less than any two microphones leave of each other
+MARK: Final = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # [noise], <unk>: not said, but noted
 _DIGIT: Final = re.compile("[0-9]")
 _GAP: Final = re.compile(r"[\W_]+")
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> tuple[Manifest, dict[str, Arrays]]:
+@dataclass(frozen=True, slots=True)
+class _Utterance:
+    """beyond: how far the samples went over full scale before they were cut there, as a share of it."""
+
+    samples: Samples
+    text: str
+    beyond: float
+
+
+def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
     """Raises DataError for sounds that cannot be read, rates that differ, and texts beyond the letters a to z."""
-    rate_hz, parts, said = wanted.rate_hz, {}, set()
-    for split, rows in (("test", test), ("validation", fit)):
-        samples, texts = [], []
-        for number, row in rows:
-            where = f"row {number} of {rows.name}"
-            own, own_hz = _sound(row["audio"], rows.folder, where)
+    rate_hz, rows = wanted.rate_hz, dict[str, list[_Utterance]]()
+    for split, part in (("test", test), ("validation", fit)):
+        rows[split] = []
+        for number, row in part:
+            where = f"row {number} of {part.name}"
+            own, own_hz = _sound(row["audio"], part.folder, where)
             rate_hz = rate_hz or own_hz
             if own_hz != rate_hz:
                 if not wanted.rate_hz:
                     raise DataError(f"{where}: {own_hz} Hz, and others have {rate_hz} Hz; --rate HZ resamples all")
                 own = _resampled(own, own_hz, rate_hz)
-            samples.append(np.clip(np.round(own * 32_768), -32_768, 32_767).astype(np.int16))
-            texts.append(plain_text(row["text"], where))
-        said |= {word for text in texts for word in text.split()}
-        parts[split] = {
-            "samples": joined(samples, np.int16),
-            "lengths": np.array([len(row) for row in samples], np.int64),
-            **texts_as_arrays("texts", texts),
-        }
+            rows[split].append(_Utterance(_as_16_bits(own, where), plain_text(row["text"], where), _beyond(own)))
     if rate_hz not in RATES:
         raise DataError(f"{rate_hz} Hz is no rate for speech; --rate HZ resamples, from {RATES[0]} to {RATES[-1]}")
+    notes = _cut(rows["test"] + rows["validation"])
+    rows["validation"], repeated = apart(rows["test"], rows["validation"], lambda one: one.samples.tobytes())
+    said = {word for found in rows.values() for one in found for word in one.text.split()}
+    parts = {
+        split: {
+            "samples": joined([one.samples for one in found], np.int16),
+            "lengths": np.array([len(one.samples) for one in found], np.int64),
+            **texts_as_arrays("texts", [one.text for one in found]),
+        }
+        for split, found in rows.items()
+    }
     reads = rate_hz == SAMPLE_RATE and said <= set(WORDS)
-    return Manifest("speech-digits", {}, rate_hz=rate_hz, reference_models=reads), parts
+    manifest = Manifest("speech-digits", {}, rate_hz=rate_hz, reference_models=reads)
+    return Collected(manifest, parts, {split: len(found) for split, found in rows.items()}, notes + repeated)
+
+
+def _cut(rows: Sequence[_Utterance]) -> tuple[str, ...]:
+    """A note on samples that a decoder or a filter drove over full scale."""
+    beyond = [one.beyond for one in rows if one.beyond > ROUNDING]
+    if not beyond:
+        return ()
+    return (
+        f"{len(beyond)} of {len(rows)} recordings overshoot full scale once decoded or resampled, by up to "
+        f"{max(beyond):.0%}, and are cut there; scale them down to avoid it",
+    )
 
 
 def load(data: OwnData, split: str) -> Utterances:
@@ -73,12 +105,13 @@ def letters_of(data: OwnData) -> str:
 
 
 def plain_text(value: Any, where: str) -> str:
-    """Lower-case words with single spaces, figures as words, no punctuation: what transcripts are compared as.
+    """Lower-case words with single spaces, figures as words, no punctuation, no marks such as [noise] or <unk>: what
+    transcripts are compared as.
 
     Raises DataError for other letters than a to z, and where nothing is said.
     """
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    text = unicodedata.normalize("NFKD", "" if number is None else str(number)).lower()
+    text = unicodedata.normalize("NFKD", MARK.sub(" ", "" if number is None else str(number))).lower()
     text = "".join(letter for letter in text if not unicodedata.combining(letter) and letter not in "'\u2019")
     text = _DIGIT.sub(lambda figure: f" {WORDS[int(figure[0])]} ", text)
     words = " ".join(_GAP.sub(" ", text).split())
@@ -90,20 +123,48 @@ def plain_text(value: Any, where: str) -> str:
 
 
 def _sound(value: Any, folder: Path, where: str) -> tuple[NDArray[np.float64], int]:
-    """Mono samples in [-1, 1), and their rate."""
+    """Mono samples, in [-1, 1] but for what decoders overshoot, and their rate."""
+    samples, rate_hz, lossy = _read(value, folder, where)
+    if not 0 < len(samples) <= LONGEST_SECONDS * rate_hz:
+        raise DataError(f"{where}: expected up to {LONGEST_SECONDS:g} s of sound, got {len(samples) / rate_hz:.1f} s")
+    if not np.isfinite(samples).all():
+        broken = int((~np.isfinite(samples)).sum())
+        raise DataError(f"{where}: {broken} samples are NaN or infinite; write the recording anew, or leave it out")
+    peak = float(np.abs(samples).max())
+    if peak > 1 + ROUNDING and not lossy:
+        raise DataError(
+            f"{where}: its samples reach {peak:.4g}, and full scale is 1; scale the recording down (samples of 16 bits "
+            f"are divided by {FULL_SCALE})"
+        )
+    mono: NDArray[np.float64] = samples.mean(1) if samples.ndim == 2 else samples
+    if float(np.square(mono).mean()) < CANCELLED * float(np.square(samples).mean()):
+        raise DataError(f"{where}: its channels cancel each other when they are mixed; save one of them alone")
+    return mono, rate_hz
+
+
+def _read(value: Any, folder: Path, where: str) -> tuple[NDArray[np.float64], int, bool]:
+    """Samples [time] or [time, channels], their rate, and whether they were encoded with loss."""
     import soundfile
 
     try:
         if isinstance(value, dict) and value.get("array") is not None:
-            samples, rate_hz = np.asarray(value["array"], dtype=np.float64), int(value["sampling_rate"])
-        else:
-            samples, rate_hz = soundfile.read(opened(value, folder), dtype="float64")
+            return np.asarray(value["array"], dtype=np.float64), int(value["sampling_rate"]), False
+        with soundfile.SoundFile(opened(value, folder)) as file:
+            return file.read(dtype="float64"), int(file.samplerate), str(file.subtype).startswith(LOSSY)
     except (OSError, RuntimeError, TypeError, KeyError, ValueError) as error:
         raise DataError(f"{where}: no sound that can be read: {str(error)[:200]}") from None
-    mono: NDArray[np.float64] = samples.mean(1) if samples.ndim == 2 else samples
-    if not 0 < len(mono) <= LONGEST_SECONDS * rate_hz or not np.isfinite(mono).all():
-        raise DataError(f"{where}: expected up to {LONGEST_SECONDS:g} s of sound, got {len(mono) / rate_hz:.1f} s")
-    return mono, int(rate_hz)
+
+
+def _beyond(samples: NDArray[np.float64]) -> float:
+    return max(0.0, float(np.abs(samples).max()) - 1)
+
+
+def _as_16_bits(samples: NDArray[np.float64], where: str) -> Samples:
+    """Raises DataError where nothing is left to hear."""
+    found = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    if not found.any():
+        raise DataError(f"{where}: the recording is silent, all its 16-bit samples are 0; leave it out")
+    return found
 
 
 def _resampled(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[np.float64]:

@@ -1,0 +1,52 @@
+"""What a task's own data were read to, with nothing to learn on that is also attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from adversarial.errors import DataError
+from tasks.own import Arrays, Manifest
+from tasks.own.reading import Rows
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """manifest: without its splits. parts: the tensors of each split. rows: how many each has. notes: for whoever
+    prepares the data, what was left out of them or changed."""
+
+    manifest: Manifest
+    parts: Mapping[str, Arrays]
+    rows: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def apart(
+    attacked: Sequence[T], learned: Sequence[T], content: Callable[[T], bytes]
+) -> tuple[list[T], tuple[str, ...]]:
+    """The rows to learn on without those whose content is attacked, and a note where there were some.
+
+    Raises DataError where none is left.
+    """
+    known = {content(row) for row in attacked}
+    kept = [row for row in learned if content(row) not in known]
+    gone = len(learned) - len(kept)
+    if not kept:
+        raise DataError(
+            f"all {gone} rows that attacks would learn on are attacked, too: are two splits the same file? Choose "
+            "another --split or --fit-split, or take repeated rows out"
+        )
+    return kept, (f"{gone} of {len(learned)} rows to learn on are attacked, too, and taken out",) if gone else ()
+
+
+def left_out(rows: Rows, numbers: Sequence[int], why: str) -> tuple[str, ...]:
+    """A note on rows, by their numbers in the source; raises DataError where these are all."""
+    if numbers and len(numbers) == len(rows):
+        raise DataError(f"all {len(rows)} rows of {rows.name} {why}; name their column with --column")
+    first = min(numbers, default=0)
+    note = f"{len(numbers)} of {len(rows)} rows of {rows.name} {why} and are left out (row {first} is the first)"
+    return (note,) if numbers else ()
