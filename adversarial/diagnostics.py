@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from adversarial.best import Best
-from adversarial.inputs import Scores
+from adversarial.inputs import Inputs, Scores
+from adversarial.victims import Victim, ask
 
 
 ZERO_GRADIENT_SHARE: Final = 0.05
 FLAT_LOSS_SHARE: Final = 0.10
 ZERO_PERTURBATION_SHARE: Final = 0.50
 BATCH_TOLERANCE: Final = 1e-3
+REPEAT_TOLERANCE: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Trace:
     unmoved: int = 0
     broken_scores: int = 0
     batch_gap: float = 0.0
+    repeat_gap: float = 0.0
+    gradient_gap: float = 0.0
 
     def add_search(self, best: Best, distance: Tensor) -> None:
         """Adds a finished search: its traces, and the audited distance of each row, float64 [batch]."""
@@ -68,15 +72,25 @@ class Trace:
         self.broken_scores += int((~scores.finite()).sum())
 
     def add_batch_gap(self, together: Scores, row: int, alone: Scores) -> None:
-        """Compares one row's scores in a batch with the same row's alone, in shares of their own size."""
-        a = together.values[row] if together.mask is None else together.values[row][together.mask[row]]
-        b = alone.values[0] if alone.mask is None else alone.values[0][alone.mask[0]]
-        if a.shape != b.shape:
-            self.batch_gap = float("inf")
+        """Compares one row's scores in a batch with the same row's alone."""
+        self.batch_gap = max(self.batch_gap, _gap(_real(together, row), _real(alone, 0)))
+
+    def look(self, victim: Victim, inputs: Inputs, answered: Scores) -> None:
+        """Asks for answers that the victim has given once more: the first row alone, all again, and with gradients on.
+
+        What a victim says must depend on what it reads and on nothing else: neither on the rest of the batch, nor on
+        chance, nor on whether somebody follows its gradients.
+        """
+        self.add_batch_gap(answered, 0, ask(victim, inputs.alone(0)))
+        self.repeat_gap = max(self.repeat_gap, _gap(answered, ask(victim, inputs)))
+        if not victim.differentiable:
             return
-        size = b.abs().amax().clamp(min=1.0)
-        gap = torch.nan_to_num((a - b).abs().amax() / size, nan=float("inf"))
-        self.batch_gap = max(self.batch_gap, float(gap))
+        copy = inputs.clone()
+        with torch.enable_grad():
+            # Not a leaf: victims may write into what they read.
+            values = copy.values.requires_grad_() * 1 if copy.values.is_floating_point() else copy.values
+            followed = victim(Inputs(values, copy.mask)).detach()
+        self.gradient_gap = max(self.gradient_gap, _gap(answered, followed))
 
     def findings(self, moves: bool) -> tuple[Finding, ...]:
         """What fires. moves: whether the attack had a budget to use (false for the clean pass and a budget of 0)."""
@@ -91,6 +105,22 @@ class Trace:
                     "batched-not-single",
                     "invalid",
                     f"a row's scores alone and in a batch differ by {self.batch_gap:.2g} of their size",
+                )
+            )
+        if self.repeat_gap > REPEAT_TOLERANCE:
+            found.append(
+                Finding(
+                    "not-deterministic",
+                    "invalid",
+                    f"two passes on the same inputs differ by {self.repeat_gap:.2g} of the scores' size",
+                )
+            )
+        if self.gradient_gap > BATCH_TOLERANCE:
+            found.append(
+                Finding(
+                    "depends-on-gradients",
+                    "invalid",
+                    f"scores with gradients on and off differ by {self.gradient_gap:.2g} of their size",
                 )
             )
         if self.broken_gradients:
@@ -126,3 +156,25 @@ class Trace:
                 )
             )
         return tuple(found)
+
+
+def _real(scores: Scores, row: int) -> Scores:
+    """One row without the frames that are not real."""
+    values = scores.values[row] if scores.mask is None else scores.values[row][scores.mask[row]]
+    return Scores(values[None])
+
+
+def _gap(first: Scores, second: Scores) -> float:
+    """The largest difference between two answers in shares of a row's largest score; inf where their shapes differ.
+
+    A score of -inf in both is answered alike.
+    """
+    a, b = first.values, second.values
+    if a.shape != b.shape:
+        return float("inf")
+    if first.mask is not None:
+        real = first.mask.reshape(*first.mask.shape, *[1] * (a.ndim - first.mask.ndim))
+        a, b = torch.where(real, a, 0.0), torch.where(real, b, 0.0)
+    size = torch.where(torch.isfinite(b), b, 0.0).abs().flatten(1).amax(1).clamp(min=torch.finfo(b.dtype).tiny)
+    difference = torch.where(a == b, 0.0, a - b).abs().flatten(1).amax(1)
+    return float(torch.nan_to_num(difference / size, nan=torch.inf).max()) if len(a) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,12 +47,29 @@ class Inputs:
             masks = torch.equal(self.mask, other.mask)
         return masks and torch.equal(self.values, other.values)
 
+    def alone(self, row: int) -> Inputs:
+        """One row as a batch of its own, without the padding at its end, which it needs only in company."""
+        if self.mask is None:
+            return Inputs(self.values[row : row + 1])
+        length = length_of(self.mask[row])
+        return Inputs(self.values[row : row + 1, :length], self.mask[row : row + 1, :length])
+
+
+def length_of(mask: Tensor) -> int:
+    """How many positions there are up to a row's last real one, at least 1; mask: bool [positions].
+
+    Padding may lie before and between real positions as well, and there it stays.
+    """
+    real = mask.nonzero()
+    return int(real[-1]) + 1 if len(real) else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """A victim's answer.
 
-    values: logits, float [batch, classes], or one row of logits a frame, [batch, frames, symbols].
+    values: logits, float32 [batch, classes], or one row of logits a frame, [batch, frames, symbols]; -inf for what is
+    never decided.
     mask: bool [batch, frames], True where a frame is real; None for class decisions.
     reader: where `values` are no logits but what a model goes on from, the part of it that makes decisions of them;
     which goals can use it is the task's affair.
@@ -68,5 +86,17 @@ class Scores:
         return Scores(self.values.detach(), self.mask, self.reader)
 
     def finite(self) -> Tensor:
-        """bool [batch]: whether all of a row's scores are finite."""
-        return torch.isfinite(self.values).flatten(1).all(1)
+        """bool [batch]: whether a row can be decided: no score is NaN or inf, and one of each decision is not -inf."""
+        if self.reader is not None:
+            return torch.isfinite(self.values).flatten(1).all(1)
+        # The largest score tells it all, since NaN and inf win.
+        decided = torch.isfinite(self.values.amax(-1))
+        return decided if decided.ndim == 1 else decided.flatten(1).all(1)
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The answers to several batches of the same shape, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    masks = [part.mask for part in parts if part.mask is not None]
+    return Scores(torch.cat([part.values for part in parts]), torch.cat(masks) if masks else None, parts[0].reader)

@@ -1,4 +1,4 @@
-"""Losses of class decisions that attackers ascend, a value a row."""
+"""Losses of class decisions that attackers ascend, a value a row. A class at -inf is one that is never decided."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from adversarial.errors import UnknownName
 
+
+FEWEST: Final = 4  # classes that the difference of logits ratio compares
 
 ClassLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -32,29 +34,38 @@ def margin(logits: Tensor, labels: Tensor, towards: Tensor | None = None) -> Ten
 
 def difference_of_logits(logits: Tensor, labels: Tensor, towards: Tensor | None = None) -> Tensor:
     """The margin over the spread of the largest logits, which makes it blind to shift and scale (Croce & Hein 2020,
-    https://arxiv.org/abs/2003.01690).
+    https://arxiv.org/abs/2003.01690); float32 [batch].
 
-    Untargeted, the spread is the first minus the third logit; towards a class, the margin is between it and the
-    label, and the spread the first minus the mean of the third and fourth. With three classes the last stands in for
-    the missing ones. With two, every such ratio is constant; then it is the margin itself, whose gradient's direction
-    is all that an attack needs.
+    Untargeted, the spread is from the largest logit to the second largest of the label's rivals, which is the third of
+    all where the label is first or second; towards a class, it is from the largest to the mean of the third and fourth.
+    A ratio of three logits says only where the middle one lies between the others, and can be constant. So rows with
+    fewer than four classes, those at -inf not counted, get the margin itself: its gradient's direction is blind to
+    scale, too.
     """
-    ordered = logits.topk(min(4, logits.shape[1]), dim=1).values
-    if towards is None:
-        lead = _lead_of_others(logits, labels)
-        low = ordered[:, min(2, ordered.shape[1] - 1)]
-    else:
-        lead = (logits.gather(1, towards[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
-        low = ordered[:, 2:].mean(1) if ordered.shape[1] > 2 else ordered[:, -1]
-    if logits.shape[1] == 2:
+    lead = margin(logits, labels, towards)
+    if logits.shape[1] < FEWEST:
         return lead
-    return lead / (ordered[:, 0] - low + 1e-12)
+    if towards is None:
+        others = _without(logits, labels).topk(FEWEST - 1, dim=1).values
+        last, lowest = others[:, -1], others[:, 1]
+        highest = torch.maximum(others[:, 0], _of(logits, labels))
+    else:
+        ordered = logits.topk(FEWEST, dim=1).values
+        last, lowest, highest = ordered[:, 3], ordered[:, 2:].mean(1), ordered[:, 0]
+    plain = torch.isneginf(last) | torch.isinf(lead)
+    return lead / torch.where(plain, 1.0, highest - lowest + 1e-12)
 
 
 def _lead_of_others(logits: Tensor, labels: Tensor) -> Tensor:
-    own = logits.gather(1, labels[:, None]).squeeze(1)
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return others.amax(1) - own
+    return _without(logits, labels).amax(1) - _of(logits, labels)
+
+
+def _of(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+def _without(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.scatter(1, classes[:, None], -torch.inf)
 
 
 CLASS_LOSSES: Final[dict[str, ClassLoss]] = {"ce": cross_entropy, "margin": margin, "dlr": difference_of_logits}

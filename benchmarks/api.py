@@ -1,37 +1,43 @@
-"""The suite's parts as plain functions, on a user's own model and data."""
+"""The suite's parts as plain functions, on a user's own model and data. `import robustarena` is their public name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from adversarial.errors import NotApplicable
-from adversarial.inputs import Inputs
+from adversarial.borrowing import borrowed
+from adversarial.errors import AccessDenied, InvalidOption, NotApplicable
 from adversarial.ledger import Ledger
-from adversarial.registry import resolve
+from adversarial.registry import AttackEntry
+from adversarial.spaces import snr_db
 from adversarial.threats import Threat
-from adversarial.victims import ModuleVictim, Victim
+from adversarial.victims import Victim
+from benchmarks.arguments import Array, array_task, as_victim, bound, look_at, whole_number
 from benchmarks.catalog import catalog
 from leaderboard.statistics import Interval, wilson
-from tasks.arrays import ArrayTask
 from tasks.protocol import Measurement, Trial
 from tasks.static import measure_static
 
 
 QUEUE: Final = 8  # batches loaded together, so that waiting rows take the places of those that are done
+THREAT: Final = "pixels-linf:8/255"
+ATTACKS: Final = ("noise", "fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t")  # of evaluate, where none are named
+
+Model = nn.Module | Victim | Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class AttackResult:
-    """What one attack did.
+    """What one attack did; tensors lie where the inputs do.
 
-    inputs: the disturbed inputs, shaped as they came. success: bool [examples]. distances: float64 [examples], in the
-    threat's unit. cost: passes, in rows. diagnostics: `name: detail` of each that fired.
+    inputs: the disturbed inputs, float32, shaped as they came. success: bool [examples]. distances: float64 [examples],
+    in the threat's unit: that of the inputs, a count under l0, multiples of the scale for observations; under snr the
+    signal-to-noise ratio in decibels, inf where nothing was changed. cost: passes, in rows. diagnostics: `name: detail`
+    of each that fired.
     """
 
     inputs: Tensor
@@ -45,8 +51,10 @@ class AttackResult:
 class Evaluation:
     """A model under several attacks of one threat.
 
-    clean, robust: accuracies; robust counts an example only if it survives every attack. intervals: 95%, Wilson.
-    attacks: the accuracy under each alone. diagnostics: by attack.
+    clean, robust: accuracies in [0, 1]; robust counts an example only if it survives every attack. intervals: 95%,
+    Wilson. attacks: the accuracy of all examples under each alone. diagnostics: by attack, `none` for the clean pass.
+    complete: whether a search on the model itself was among them; where only noise, transferred or fitted perturbations
+    were, robust is no more than an upper bound. left_out: why attacks of the default set did not run, by name.
     """
 
     clean: float
@@ -55,131 +63,177 @@ class Evaluation:
     robust_interval: Interval
     attacks: Mapping[str, float]
     diagnostics: Mapping[str, tuple[str, ...]]
+    complete: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def attack(
-    model: nn.Module | Victim,
-    inputs: Tensor,
-    labels: Tensor,
+    model: Model,
+    inputs: Array,
+    labels: Array,
     attack: str = "pgd",
-    threat: str = "pixels-linf:0.031372549",
+    threat: str | Threat = THREAT,
     *,
-    targets: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: Tensor | None = None,
-    fit: tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor] | None = None,
-    surrogates: Sequence[nn.Module | Victim] = (),
+    targets: Array | None = None,
+    mask: Array | None = None,
+    scale: Array | None = None,
+    fit: tuple[Array, Array] | tuple[Array, Array, Array] | None = None,
+    surrogates: Model | Sequence[Model] = (),
     seed: int = 0,
     batch_size: int = 64,
     early_stopping: bool = True,
     half: bool = False,
     **params: Any,
 ) -> AttackResult:
-    """Attacks a classifier: `attack(model, images, labels, "pgd", "pixels-linf:0.1", steps=40)`.
+    """Attacks a classifier: `attack(model, images, labels, "pgd", "pixels-linf:8/255", steps=40)`.
 
-    model: a module from inputs to logits [batch, classes], or any Victim; set to evaluation mode, weights frozen.
-    inputs: float [examples, ...]; labels: int64 [examples]. targets: wanted classes instead of any wrong one. mask:
-    bool [examples, positions], True where a position is real. scale: of observations. fit: inputs and labels, and the
+    model: from inputs (and the mask, where one is given) to logits [batch, classes]: a module, a function, or any
+    Victim. A tuple that starts with the logits, a dict or an output of transformers with `logits`, and logits of any
+    float type will do; -inf is for classes that are never decided. Inputs are cast to the type of the weights. While
+    this runs, the model is in evaluation mode and frozen; afterwards it is as it was found.
+    inputs: floats [examples, ...] (tensor, array, nested lists), on the model's device. Pixels lie in [0, 1], so that
+    the model normalises; waveforms are 16-bit samples over 32768; embeddings [examples, words, width]. labels: whole
+    numbers [examples], the right classes from 0 on.
+    targets: whole numbers [examples], wanted classes instead of any wrong one. mask: bool [examples, positions], True
+    where a position is real. scale: positive [dimensions], the unit of observations. fit: inputs and labels, and the
     wanted classes where there are `targets`, that a fitted attack (universal) learns on. surrogates: the models that
-    transfer makes its examples on. batch_size: rows in one pass. half: search in bfloat16, confirm in float32. params:
-    of the attack. An attack that looks for the nearest success may be given a budget of inf; with a finite one,
-    successes beyond it do not count.
-    Raises UnknownName, InvalidThreat, DataError, NotApplicable, and AuditFailure if the attack cheats.
+    transfer makes its examples on. seed: of all draws; nothing draws from torch's generators. batch_size: rows in one
+    pass. half: search in bfloat16, confirm in float32. params: of the attack, as its page and docstring name them.
+    An attack that looks for the nearest success may be given a budget of inf; with a finite one, successes beyond it do
+    not count.
+    Raises UnknownName, InvalidThreat, InvalidOption, DataError, ModelError, NotApplicable, AccessDenied where the
+    threat allows less than the attack asks for, and AuditFailure if an attack or the model breaks the rules.
     """
-    found = Inputs(inputs.contiguous(), mask)
-    learned = None if fit is None else (Inputs(fit[0]), fit[1], fit[2] if len(fit) == 3 else None)
-    task = ArrayTask(found, labels, targets, scale, learned)
-    trial, ledger = _trial(attack, threat, params, surrogates, seed, batch_size), Ledger()
-    trial = replace(trial, early_stopping=early_stopping, half=half)
-    measured = measure_static(task, _victim(model), trial, ledger)
-    decisions = torch.tensor(measured.columns["decision"], dtype=torch.int64)
+    run = _Run.of(threat, seed, batch_size)
+    entry = catalog().attack(attack)
+    others = (surrogates,) if callable(surrogates) else tuple(surrogates)
+    with borrowed(model, *others):
+        task, victim = array_task(inputs, labels, targets=targets, mask=mask, scale=scale, fit=fit), as_victim(model)
+        rivals = tuple(as_victim(other) for other in others)
+        for each in (victim, *rivals):
+            look_at(each, task)
+        ledger = Ledger()
+        trial = run.trial(entry, params, task.inputs.values.device)
+        trial = replace(trial, surrogates=rivals, early_stopping=early_stopping, half=half)
+        measured = measure_static(task, victim, trial, ledger)
+    values = task.inputs.values
+    decisions = torch.tensor(measured.columns["decision"], dtype=torch.int64, device=values.device)
     # A decision of -1 is none: scores that are not finite are a diagnostic, and no success.
-    wrong = decisions != labels.cpu() if targets is None else decisions == targets.cpu()
-    success = wrong & (decisions >= 0)
+    wrong = decisions != task.labels if task.targets is None else decisions == task.targets
+    distances = torch.tensor(measured.distances, dtype=torch.float64, device=values.device)
     return AttackResult(
-        inputs=_shaped(measured, inputs),
-        success=success,
-        distances=torch.tensor(measured.distances, dtype=torch.float64),
+        inputs=_shaped(measured, values),
+        success=wrong & (decisions >= 0),
+        distances=snr_db(distances) if run.threat.norm == "snr" else distances,
         cost=ledger,
         diagnostics=_texts(measured),
     )
 
 
 def evaluate(
-    model: nn.Module | Victim,
-    inputs: Tensor,
-    labels: Tensor,
-    attacks: Sequence[str] = ("noise", "fgsm", "pgd"),
-    threat: str = "pixels-linf:0.031372549",
+    model: Model,
+    inputs: Array,
+    labels: Array,
+    attacks: str | Sequence[str] | None = None,
+    threat: str | Threat = THREAT,
     *,
-    mask: Tensor | None = None,
-    scale: Tensor | None = None,
+    mask: Array | None = None,
+    scale: Array | None = None,
     seed: int = 0,
     batch_size: int = 64,
 ) -> Evaluation:
-    """Measures a classifier clean and under attacks: `evaluate(model, images, labels, threat="pixels-linf:0.1")`.
+    """Measures a classifier clean and under attacks: `evaluate(model, images, labels, threat="pixels-linf:8/255")`.
 
-    Arguments and errors as for attack. Robust accuracy is the worst case per example over the attacks and the clean
-    pass.
+    attacks: names, or one; every row meets every attack. By default noise, fgsm, pgd, apgd-ce, apgd-dlr and apgd-t, of
+    which those are left out, and listed, that do not fit the threat or the model; what is named and does not fit
+    raises. Other arguments and errors as for attack. Robust accuracy is the worst case per example over the attacks and
+    the clean pass.
     """
-    victim = _victim(model)
-    task = ArrayTask(Inputs(inputs, mask), labels, scale=scale)
-    clean = measure_static(task, victim, Trial(None, None, batch_size=batch_size), Ledger())
-    worst, each = torch.tensor(clean.values), {}
-    diagnostics = {"none": _texts(clean)}
-    for name in attacks:
-        measured = measure_static(task, victim, _trial(name, threat, {}, (), seed, batch_size), Ledger())
-        each[name] = measured.metric()
-        diagnostics[name] = _texts(measured)
-        worst = torch.minimum(worst, torch.tensor(measured.values))
-    count = len(labels)
+    run = _Run.of(threat, seed, batch_size)
+    entries = [catalog().attack(name) for name in _names(attacks)]
+    with borrowed(model):
+        task, victim = array_task(inputs, labels, mask=mask, scale=scale), as_victim(model)
+        look_at(victim, task)
+        device = task.inputs.values.device
+        clean = measure_static(task, victim, Trial(None, None, batch_size=run.batch_size, device=device), Ledger())
+        measured: dict[str, Measurement] = {}
+        left_out: dict[str, str] = {}
+        for entry in entries:
+            try:
+                measured[entry.name] = measure_static(task, victim, run.trial(entry, {}, device), Ledger())
+            except (NotApplicable, AccessDenied) as error:
+                if attacks is not None:
+                    raise
+                left_out[entry.name] = str(error)
+    worst = torch.tensor([clean.values, *(each.values for each in measured.values())], dtype=torch.float64).amin(0)
+    texts = {"none": _texts(clean), **{name: _texts(each) for name, each in measured.items()}}
     return Evaluation(
         clean=clean.metric(),
-        clean_interval=wilson(int(sum(clean.values)), count),
+        clean_interval=wilson(int(sum(clean.values)), len(worst)),
         robust=float(worst.mean()),
-        robust_interval=wilson(int(worst.sum()), count),
-        attacks=each,
-        diagnostics={name: texts for name, texts in diagnostics.items() if texts},
+        robust_interval=wilson(int(worst.sum()), len(worst)),
+        attacks={name: each.metric() for name, each in measured.items()},
+        diagnostics={name: found for name, found in texts.items() if found},
+        complete=any(_is_search(entry) for entry in entries if entry.name in measured),
+        left_out=left_out,
     )
 
 
-def _trial(
-    attack: str,
-    threat: str,
-    params: Mapping[str, Any],
-    surrogates: Sequence[nn.Module | Victim],
-    seed: int,
-    batch_size: int,
-) -> Trial:
-    entry, parsed = catalog().attack(attack), Threat.parse(threat)
-    if entry.access in ("none", "surrogate"):
-        parsed = parsed.with_access("none" if entry.access == "none" else "surrogate")
-    if (reason := entry.reason_against(parsed.surface)) is not None:
-        raise NotApplicable(f"{attack} on {parsed.surface}: {reason}")
-    function = partial(resolve(entry.code), **{**entry.defaults, **params})
-    return Trial(
-        threat=parsed,
-        attack=None if entry.stage == "fit" else function,
-        fit=function if entry.stage == "fit" else None,
-        seed=seed,
-        batch_size=batch_size,
-        queue=QUEUE,
-        minimum_norm=entry.minimum_norm,
-        surrogates=tuple(_victim(surrogate) for surrogate in surrogates),
-    )
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What holds for every attack of a call."""
+
+    threat: Threat
+    seed: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, threat: str | Threat, seed: object, batch_size: object) -> _Run:
+        """Raises InvalidThreat and InvalidOption."""
+        parsed = threat if isinstance(threat, Threat) else Threat.parse(threat)
+        return cls(parsed, whole_number("seed", seed, 0), whole_number("batch_size", batch_size, 1))
+
+    def trial(self, entry: AttackEntry, params: Mapping[str, Any], device: torch.device) -> Trial:
+        """Raises NotApplicable where the attack is not defined on the threat's surface."""
+        threat = self.threat
+        if (reason := entry.reason_against(threat.surface)) is not None:
+            raise NotApplicable(f"{entry.name} on {threat.surface}: {reason}")
+        if entry.access in ("none", "surrogate"):
+            threat = threat.with_access("none" if entry.access == "none" else "surrogate")
+        function, fitted = bound(entry, params), entry.stage == "fit"
+        return Trial(
+            threat=threat,
+            attack=None if fitted else function,
+            fit=function if fitted else None,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            device=device,
+            queue=QUEUE,
+            minimum_norm=entry.minimum_norm,
+        )
 
 
-def _victim(model: nn.Module | Victim) -> Victim:
-    return ModuleVictim(model) if isinstance(model, nn.Module) else model
+def _names(attacks: str | Sequence[str] | None) -> tuple[str, ...]:
+    if attacks is None:
+        return ATTACKS
+    names = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    if not names:
+        raise InvalidOption("attacks names none, and a model that nothing attacks is not robust; leave it out for all")
+    return names
+
+
+def _is_search(entry: AttackEntry) -> bool:
+    """Whether an attack asks the model itself about each example; the rest bounds its robustness on one side only."""
+    return entry.stage == "test" and entry.access not in ("none", "surrogate")
 
 
 def _shaped(measured: Measurement, inputs: Tensor) -> Tensor:
     if not measured.evidence:
-        return inputs.detach().clone()
+        return inputs.clone()
     found = measured.evidence["inputs"]
     if "lengths" not in measured.evidence:
         return found
-    padded = inputs.detach().clone()
+    padded = inputs.clone()
     width = inputs[0, 0].numel()
     parts = torch.split(found, [int(length) * width for length in measured.evidence["lengths"]])
     for row, part in enumerate(parts):

@@ -13,7 +13,6 @@ from adversarial.diagnostics import BATCH_TOLERANCE, Trace
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import EmbeddingVictim, Victim
-from tasks.static import alone
 
 
 SAME: Final = 1e-6  # of the scores' size: two passes of one model on the same inputs
@@ -112,7 +111,7 @@ def batching(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Chec
     try:
         with torch.no_grad():
             for row in range(len(inputs)):
-                trace.add_batch_gap(scores, row, victim(alone(inputs, row)))
+                trace.add_batch_gap(scores, row, victim(inputs.alone(row)))
     except Exception as error:
         return Check("batching", "problem", f"a row alone is not answered: {type(error).__name__}: {error}", advice)
     if trace.batch_gap > BATCH_TOLERANCE:

@@ -34,7 +34,8 @@ class ArrayTask:
 
     inputs: float32, see Inputs; pixels must lie in [0, 1], waveforms on the grid of 16-bit samples. labels: int64
     [examples]. targets: int64 [examples] or None. scale: float [dimensions], for threats on observations only.
-    fit: inputs, labels and, with targets, their targets too, that attacks of the stage `fit` learn on.
+    fit: inputs, labels and, with targets, their targets too, that attacks of the stage `fit` learn on. All on one
+    device. Raises DataError for anything else.
     """
 
     inputs: Inputs
@@ -48,18 +49,33 @@ class ArrayTask:
         return Metric("accuracy", floor=0.0, ceiling=1.0)
 
     def __post_init__(self) -> None:
-        if len(self.labels) != len(self.inputs):
-            raise DataError(f"{len(self.inputs)} inputs but {len(self.labels)} labels")
-        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
-            raise DataError(
-                f"labels must be int64 of shape [examples], got {self.labels.dtype} {list(self.labels.shape)}"
-            )
-        if bool((self.labels < 0).any()):
-            raise DataError(f"labels must be at least 0, got {int(self.labels.min())}")
-        if self.inputs.values.dtype != torch.float32:
-            raise DataError(f"inputs must be float32, got {self.inputs.values.dtype}; scale them and call .float()")
-        if not bool(torch.isfinite(self.inputs.values).all()):
+        values, mask = self.inputs.values, self.inputs.mask
+        if values.ndim < 2 or not values.numel():
+            raise DataError(f"inputs must be [examples, ...] with at least one example, got {list(values.shape)}")
+        if values.dtype != torch.float32:
+            raise DataError(f"inputs must be float32, got {values.dtype}; scale them and call .float()")
+        if not bool(torch.isfinite(values).all()):
             raise DataError("inputs hold NaN or infinite values")
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != values.shape[:2]):
+            raise DataError(
+                f"the mask must be bool of shape {list(values.shape[:2])}, True where a position is real, "
+                f"got {mask.dtype} {list(mask.shape)}; .bool() makes one of 0 and 1"
+            )
+        if self.scale is not None and self.scale.shape != values.shape[1:]:
+            raise DataError(
+                f"scale must be one positive number a dimension, {list(values.shape[1:])}, got {list(self.scale.shape)}"
+            )
+        self._check_classes("labels", self.labels)
+        if self.targets is not None:
+            self._check_classes("targets", self.targets)
+
+    def _check_classes(self, name: str, classes: Tensor) -> None:
+        if classes.dtype != torch.int64 or classes.ndim != 1:
+            raise DataError(f"{name} must be int64 of shape [examples], got {classes.dtype} {list(classes.shape)}")
+        if len(classes) != len(self.inputs):
+            raise DataError(f"{len(self.inputs)} inputs but {len(classes)} {name}")
+        if int(classes.min()) < 0:
+            raise DataError(f"{name} must be at least 0, got {int(classes.min())}")
 
     def batches(self, split: str, limit: int | None, batch_size: int, device: torch.device) -> Iterator[Batch]:
         if split == FIT_SPLIT:
@@ -72,7 +88,7 @@ class ArrayTask:
             return
         count = len(self.labels) if limit is None else min(limit, len(self.labels))
         for start in range(0, count, batch_size):
-            rows = torch.arange(start, min(start + batch_size, count))
+            rows = torch.arange(start, min(start + batch_size, count), device=self.labels.device)
             targets = [-1] * len(rows) if self.targets is None else self.targets[rows].tolist()
             yield Batch(
                 ids=tuple(str(row) for row in rows.tolist()),

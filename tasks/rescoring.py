@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import DataError
-from adversarial.inputs import Inputs
+from adversarial.inputs import Inputs, length_of
 from adversarial.threats import Threat
-from adversarial.victims import Victim
+from adversarial.victims import Victim, ask
 from tasks.protocol import Rescored, Trial
 from tasks.static import StaticTask
 
@@ -43,8 +43,7 @@ def rescore_static(task: StoringTask, victim: Victim, trial: Trial, evidence: Ma
         distance = space.distance(inputs)
         within = distance <= space.radius.to(torch.float64) + space.tolerance()
         within &= space.intact(inputs) & fitting.to(within.device)
-        with torch.no_grad():
-            outcomes = task.outcomes(victim(inputs), batch)
+        outcomes = task.outcomes(ask(victim, inputs), batch)
         for row, position in enumerate(batch.positions):
             judged = (batch.ids[row], outcomes.values[row], outcomes.weights[row])
             found[position] = (*judged, float(distance[row]), not bool(within[row]))
@@ -89,7 +88,7 @@ def _like(clean: Inputs, rows: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
     values, fitting = clean.values.clone(), torch.ones(len(rows), dtype=torch.bool)
     for i, row in enumerate(rows):
         own = row.values[0]
-        length = values.shape[1] if clean.mask is None else int(clean.mask[i].sum())
+        length = values.shape[1] if clean.mask is None else length_of(clean.mask[i])
         if own.shape[0] != length or own.shape[1:] != values.shape[2:] or own.dtype != values.dtype:
             fitting[i] = False
             continue

@@ -20,7 +20,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
-from adversarial.victims import Victim, weight_versions
+from adversarial.victims import Victim, ask, weight_versions
 from tasks import FIT_SPLIT
 from tasks.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
 
@@ -103,7 +103,7 @@ def measure_static(task: StaticTask, victim: Victim, trial: Trial, ledger: Ledge
     rows: dict[int, Row] = {}
     for batch in task.batches(trial.split, trial.limit, trial.batch_size * trial.queue, trial.device):
         if trial.attack is None:
-            found = search.clean(batch, look_at_batching=True)
+            found = search.clean(batch, undisturbed=True)
         elif trial.minimum_norm:
             found = search.nearest(batch)
         else:
@@ -144,9 +144,9 @@ class _Search:
         self._task, self._victim, self._trial, self._ledger = task, victim, trial, ledger
         self.trace = Trace()
 
-    def clean(self, batch: Batch, look_at_batching: bool = False) -> list[Row]:
+    def clean(self, batch: Batch, undisturbed: bool = False) -> list[Row]:
         """The batch as it is."""
-        return self._judged(batch, batch.inputs, torch.zeros(len(batch.inputs), dtype=torch.float64), look_at_batching)
+        return self._judged(batch, batch.inputs, torch.zeros(len(batch.inputs), dtype=torch.float64), undisturbed)
 
     def ladder(self, batch: Batch) -> list[Row]:
         """The attack at each budget, smallest first, on the rows that a smaller one has not finished; what a smaller
@@ -241,12 +241,11 @@ class _Search:
         self.trace.add_search(problem.best, audited.distance)
         return problem, (audited.inputs, audited.distance)
 
-    def _judged(self, batch: Batch, inputs: Inputs, distance: Tensor, look_at_batching: bool = False) -> list[Row]:
+    def _judged(self, batch: Batch, inputs: Inputs, distance: Tensor, undisturbed: bool = False) -> list[Row]:
         scores = self._scores(inputs)
-        if look_at_batching:
+        if undisturbed:
             # The first row is the most padded one of its batch, where rows differ in length.
-            with torch.no_grad():
-                self.trace.add_batch_gap(scores, 0, self._victim(alone(inputs, 0)))
+            self.trace.look(self._victim, inputs, scores)
         self.trace.add_scores(scores)
         judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)
@@ -262,17 +261,17 @@ class _Search:
                 judged.weights[row],
                 float(distance[row]),
                 {name: column[row] for name, column in columns.items()},
-                alone(inputs.detach(), row),
+                inputs.detach().alone(row),
             )
             for row in range(len(batch.ids))
         ]
 
     def _scores(self, inputs: Inputs) -> Scores:
         width = self._trial.batch_size
-        with torch.no_grad():
-            if len(inputs) <= width:
-                return self._victim(inputs)
-            everyone = torch.arange(len(inputs), device=inputs.values.device)
+        if len(inputs) <= width:
+            return ask(self._victim, inputs)
+        everyone = torch.arange(len(inputs), device=inputs.values.device)
+        with torch.no_grad():  # what is taken is a copy already
             parts = [self._victim(inputs.take(rows)) for rows in torch.split(everyone, width)]
         masks = [part.mask for part in parts if part.mask is not None]
         mask = torch.cat(masks) if masks else None
@@ -282,12 +281,3 @@ class _Search:
 def _with_curve(row: Row, values: Mapping[float, float]) -> Row:
     named = {f"{BUDGET_PREFIX}{share:g}": value for share, value in values.items()}
     return replace(row, columns={**row.columns, **named})
-
-
-def alone(inputs: Inputs, row: int) -> Inputs:
-    """One row as a batch of its own, without the padding that it needs only in company."""
-    values, mask = inputs.values[row : row + 1], inputs.mask
-    if mask is None:
-        return Inputs(values)
-    length = int(mask[row].sum())
-    return Inputs(values[:, :length], mask[row : row + 1, :length])

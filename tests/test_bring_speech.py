@@ -40,7 +40,7 @@ from tasks.protocol import Attack, GoalName, Measurement, Trial
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.task import MODELS, make, target_of
 from tasks.speech.transcripts import ALPHABET, OTHER, SYMBOLS, Transcriber, decode
-from tasks.static import Batch, alone
+from tasks.static import Batch
 
 
 CPU = torch.device("cpu")
@@ -110,7 +110,7 @@ def test_resampling_leaves_rows_alone(rate_hz: int) -> None:
     assert inputs.mask is not None
     together, real = resampled(inputs, rate_hz)
     for row in range(5):
-        single = alone(inputs, row)
+        single = inputs.alone(row)
         own, mask = resampled(single, rate_hz)
         assert bool(mask.all())
         assert int(real[row].sum()) == own.shape[1] == -(-single.values.shape[1] * rate_hz // 8_000)
@@ -157,7 +157,7 @@ def test_a_ctc_model_answers_as_in_transformers_and_each_row_as_alone(kind: str,
     with torch.no_grad():
         scores = victim(batch.inputs)
         for row, samples in enumerate(rows(at_16_khz(batch.inputs))):
-            single = victim(alone(batch.inputs, row))
+            single = victim(batch.inputs.alone(row))
             assert torch.allclose(own_frames(scores, row), single.values[0], atol=1e-4)
             values = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
             logits = module(values).logits[0]
@@ -198,7 +198,7 @@ def test_very_short_utterances_are_filled_up(ctc: CTCVictim) -> None:
     scores = ctc(inputs)
     assert scores.mask is not None
     assert scores.mask.sum(1).tolist() == [1, 1]
-    assert torch.allclose(scores.values[1], ctc(alone(inputs, 1)).values[0], atol=1e-5)
+    assert torch.allclose(scores.values[1], ctc(inputs.alone(1)).values[0], atol=1e-5)
 
 
 def test_letters_beyond_the_alphabet_do_not_vanish() -> None:
@@ -347,7 +347,7 @@ def test_whisper_reads_each_row_as_alone(whisper: WhisperVictim) -> None:
     texts = [str(text) for text in batch.truth]
     likelihoods = scores.reader.likelihood(scores, texts)
     for row in range(6):
-        single = whisper(alone(batch.inputs, row))
+        single = whisper(batch.inputs.alone(row))
         assert torch.allclose(own_frames(scores, row), single.values[0], atol=1e-4)
         assert torch.allclose(likelihoods[row], scores.reader.likelihood(single, [texts[row]])[0], atol=1e-4)
         assert decode(single) == [decode(scores)[row]]

@@ -72,6 +72,7 @@ def test_no_import_of_torch_or_textattack_where_it_is_not_wanted() -> None:
     [
         "import leaderboard, leaderboard.board, leaderboard.table, leaderboard.site, leaderboard.compare",
         "import adversarial, tasks, benchmarks, benchmarks.cli, benchmarks.catalog; benchmarks.catalog.catalog()",
+        "import robustarena as r; r.list_attacks('pixels'), r.list_models(), r.load_model, r.Threat, r.__version__",
         "import benchmarks.planning as p, benchmarks.suites as s, benchmarks.catalog as c; "
         "p.plan_cells(s.MINI_1, c.catalog(), p.Settings())",
     ],
@@ -83,9 +84,9 @@ def test_listing_planning_and_boards_import_no_torch(statement: str) -> None:
 
 def test_the_public_face_is_what_it_says() -> None:
     import adversarial
-    import benchmarks
+    import robustarena
 
-    for module in (adversarial, benchmarks):
+    for module in (adversarial, robustarena):
         for name in module.__all__:
             assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

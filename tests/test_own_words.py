@@ -30,7 +30,6 @@ from tasks.own.reviews import OwnWords, load
 from tasks.sentiment.candidates import candidates, misspellings
 from tasks.sentiment.facts import LABELS
 from tasks.sentiment.words import bundled
-from tasks.static import alone
 
 
 pytestmark = [
@@ -107,9 +106,9 @@ def test_a_reader_has_room_for_the_pieces_of_the_data(tmp_path: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "reader")
     assert victim.pieces.most >= len(tokenizer(LONG, add_special_tokens=False).input_ids) > 12
     (batch,) = task_of(catalog().task(TEXT), data).batches("test", None, 64, CPU)  # type: ignore[attr-defined]
-    assert any(LONG in bundled().decode(alone(batch.inputs, row).values[0]) for row in range(len(batch.ids)))
+    assert any(LONG in bundled().decode(batch.inputs.alone(row).values[0]) for row in range(len(batch.ids)))
     for row in range(len(batch.ids)):
-        single = alone(batch.inputs, row)
+        single = batch.inputs.alone(row)
         tokens = tokenizer(bundled().decode(single.values[0]), return_tensors="pt", return_token_type_ids=False)
         with torch.no_grad():
             assert torch.allclose(victim(single).values[0], module(**tokens).logits[0], atol=1e-4)

@@ -36,7 +36,7 @@ from adversarial.problem import Problem
 from adversarial.registry import AttackEntry
 from adversarial.spaces import pixels
 from adversarial.threats import Threat
-from benchmarks import AttackResult, attack, evaluate
+from robustarena import AttackResult, attack, evaluate
 
 
 ROWS, FEATURES, CLASSES = 20, 36, 4
@@ -210,10 +210,12 @@ def scores_in_any_order(classes: int) -> Tensor:
     return torch.tensor(list(itertools.permutations([3.0, 1.9, 1.1, -0.4][:classes])))
 
 
-@pytest.mark.parametrize(("classes", "targeted"), [(2, False), (3, False), (4, False), (2, True), (4, True)])
+FEW = [(classes, targeted) for classes in (2, 3, 4) for targeted in (False, True)]
+
+
+@pytest.mark.parametrize(("classes", "targeted"), FEW)
 def test_the_difference_of_logits_rises_with_the_class_it_leads_to(classes: int, targeted: bool) -> None:
-    """With two classes or three it was undefined. Without a target it has no slope where the label comes third, as
-    published: then the row is a success already, and is one here."""
+    """With two classes or three it was undefined, or constant where the class that it leads to comes third."""
     scores = scores_in_any_order(classes).requires_grad_(True)
     labels = torch.zeros(len(scores), dtype=torch.int64)
     other = scores[:, 1:].argmax(1) + 1
@@ -223,10 +225,11 @@ def test_the_difference_of_logits_rises_with_the_class_it_leads_to(classes: int,
         (slope,) = torch.autograd.grad(losses.sum(), scores)
         rising = slope.gather(1, (other if towards is None else labels + towards)[:, None]).squeeze(1) > 0
         assert bool(torch.isfinite(losses).all())
+        assert bool((slope.abs().amax(1) > 0.01).all())
         assert bool((rising | goal.judge(Scores(scores)).success).all())
 
 
-@pytest.mark.parametrize(("classes", "targeted"), [(2, False), (3, False), (4, False), (2, True), (4, True)])
+@pytest.mark.parametrize(("classes", "targeted"), FEW)
 def test_apgd_on_the_difference_of_logits_breaks_linear_models_of_few_classes(classes: int, targeted: bool) -> None:
     weights, values = draw(8, classes, FEATURES), images()
 
@@ -242,11 +245,15 @@ def test_apgd_on_the_difference_of_logits_breaks_linear_models_of_few_classes(cl
 
 
 @pytest.mark.parametrize("name", ["apgd-dlr", "apgd-t"])
-def test_a_label_that_comes_third_is_a_success_without_a_slope(name: str) -> None:
+def test_a_label_that_comes_third_is_a_success_and_still_has_a_slope(name: str) -> None:
+    """As published, the ratio is 1 there, whatever the logits."""
     values = images()
-    third = Network()(values).argsort(dim=1, descending=True)[:, 2]
-    losses = class_loss("dlr")(Network()(values), third, None)
-    assert torch.allclose(losses, torch.ones(ROWS))
+    logits = Network()(values).requires_grad_(True)
+    third = logits.argsort(dim=1, descending=True)[:, 2]
+    losses = class_loss("dlr")(logits, third, None)
+    (slope,) = torch.autograd.grad(losses.sum(), logits)
+    assert bool((losses > 1).all())
+    assert bool((slope.gather(1, third[:, None]) < 0).all())
     assert bool(run(name, values, third, threat="pixels-linf:0.001").success.all())
 
 

@@ -18,7 +18,7 @@ from adversarial.problem import Problem
 from adversarial.spaces import pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
-from benchmarks import attack
+from robustarena import attack
 from benchmarks.perf import models, peers
 from benchmarks.perf.data import DataMissing, pictures
 

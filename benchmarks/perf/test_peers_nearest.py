@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import AttackResult, attack
+from robustarena import AttackResult, attack
 from benchmarks.catalog import catalog
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import attack
+from robustarena import attack
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, note, race
 

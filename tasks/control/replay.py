@@ -11,7 +11,7 @@ from torch import Tensor
 from adversarial.errors import DataError
 from adversarial.inputs import Inputs
 from adversarial.spaces import observations
-from adversarial.victims import Victim
+from adversarial.victims import Victim, ask
 from tasks.control.environment import Episodes
 from tasks.control.facts import MAX_STEPS, SCALE, episode_id, seeds
 from tasks.control.rollout import steps_allowed
@@ -51,8 +51,7 @@ def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Resc
         shown = Inputs(seen[step, slots].to(trial.device))
         distance = space.distance(shown)
         beyond = ~(distance <= space.radius.to(torch.float64) + space.tolerance())
-        with torch.no_grad():
-            actions = victim(shown).values.argmax(1)
+        actions = ask(victim, shown).values.argmax(1)
         over[slots] |= (beyond | (actions != acted[step, slots].to(actions.device))).cpu()
         distances[slots] = distances[slots].maximum(distance.cpu())
         disturbed[slots] += (distance > 0).cpu()

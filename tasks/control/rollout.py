@@ -23,13 +23,13 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
-from adversarial.victims import Victim, weight_versions
+from adversarial.victims import Victim, ask, weight_versions
 from tasks.control.environment import Episodes
 from tasks.control.facts import MAX_STEPS, SCALE, episode_id
 from tasks.protocol import Trial
 
 
-BATCH_GAP_EVERY = 50  # steps between two looks at whether an observation alone is answered as in its batch
+LOOK_EVERY = 50  # steps between two looks at whether answers depend on observations alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,13 @@ def roll_out(victim: Victim, seeds: Sequence[int], trial: Trial, ledger: Ledger,
         if not len(slots):
             break
         inputs = Inputs(torch.from_numpy(episodes.observe()).to(trial.device))
-        with torch.no_grad():
-            scores = victim(inputs)
-            if trial.attack is None and step % BATCH_GAP_EVERY == 0:
-                trace.add_batch_gap(scores, 0, victim(Inputs(inputs.values[:1])))
+        scores = ask(victim, inputs)
+        if trial.attack is None and step % LOOK_EVERY == 0:
+            trace.look(victim, inputs, scores)
         own = scores.values.argmax(1)
         if trial.attack is not None:
             inputs = attacker.disturb(inputs, own, slots, step)
-            with torch.no_grad():
-                scores = victim(inputs)
+            scores = ask(victim, inputs)
         trace.add_scores(scores)
         actions = scores.values.argmax(1)
         flipped[slots] += (actions != own).cpu()

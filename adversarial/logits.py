@@ -1,0 +1,57 @@
+"""What modules answer, read as logits: the one place that knows the forms in which people give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from adversarial.errors import ModelError
+
+
+def logits_of(answer: object, rows: int) -> Tensor:
+    """The logits in a module's answer to a batch of `rows`, float32 [rows, classes], their graph kept.
+
+    A tensor of any float type; the first of a tuple or list; the `logits` of a dict or of an output of transformers, or
+    a dict's only tensor. Looks at shapes and types alone. Raises ModelError with what to do for all else.
+    """
+    values = _tensor_of(answer)
+    shape = list(values.shape)
+    given = f"the model answers {shape} to {'one row' if rows == 1 else f'{rows} rows'}"
+    if not values.is_floating_point():
+        raise ModelError(f"{given}, of {values.dtype}; expected logits, the floats that a decision is made of")
+    if values.ndim == 0 or (values.ndim == 1 and rows == 1 and shape != [1]):
+        raise ModelError(f"{given}; expected [rows, classes]: keep the first axis, whatever its size")
+    if shape[0] != rows:
+        raise ModelError(f"{given}; expected [{rows}, classes], logits of each row")
+    if values.numel() == rows:
+        raise ModelError(
+            f"{given}, one logit each; give one a class: with z = logits.reshape(-1, 1), torch.cat([-z, z], 1)"
+        )
+    if values.ndim != 2:
+        trailing = all(size == 1 for size in shape[2:])
+        advice = "call .flatten(1) on it" if trailing else "decisions have one axis of classes"
+        raise ModelError(f"{given}; expected [rows, classes]: {advice}")
+    return values.float()
+
+
+def _tensor_of(answer: object) -> Tensor:
+    if isinstance(answer, Tensor):
+        return answer
+    named = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    if isinstance(answer, Mapping):
+        tensors = [value for value in answer.values() if isinstance(value, Tensor)]
+        if len(tensors) == 1:
+            return tensors[0]
+        keys = ", ".join(map(str, answer)) or "nothing"
+        raise ModelError(f"the model answers a dict of {keys}; expected `logits`, or one tensor only")
+    if isinstance(answer, (tuple, list)) and answer and isinstance(answer[0], Tensor):
+        return answer[0]
+    if answer is None:
+        raise ModelError("the model answers None; expected logits [rows, classes]: does its forward return them?")
+    raise ModelError(
+        f"the model answers {type(answer).__name__}; expected logits [rows, classes]: a tensor, a tuple that starts "
+        "with it, or a dict with `logits`"
+    )
