@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import torch
 
 
 torch.set_num_threads(1)
+# For the processes that tests start: where a machine has no thread to give, OpenBLAS interrupts its process, and so
+# ends a server that has only just begun to count.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 
-SECONDS = 30.0
+SECONDS = 120.0
 USERS = ("postgres", "nobody")
 
 

@@ -24,7 +24,7 @@ from leaderboard.database.suites import write_suite
 
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 60.0
+SECONDS = 120.0
 
 T = TypeVar("T")
 

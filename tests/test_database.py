@@ -74,7 +74,7 @@ def test_processes_that_open_a_new_store_at_once_make_it_once(database_url: str,
     code += "o(Path(sys.argv[1]), sys.argv[2]).close()"
     command = [sys.executable, "-c", code, str(tmp_path / "store"), database_url]
     started = [subprocess.Popen(command, cwd=Path(__file__).parent.parent) for _ in range(4)]
-    assert [one.wait(60) for one in started] == [0, 0, 0, 0]
+    assert [one.wait(120) for one in started] == [0, 0, 0, 0]
 
 
 def test_sqlite_waits_for_other_writers_and_survives_a_loss_of_power(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_two_that_finish_the_same_job_at_once_have_one_effect(database: Database
     gate = threading.Barrier(4)
 
     def end(_: int) -> bool:
-        gate.wait(10)
+        gate.wait(120)
         try:
             finish(database, taken)
         except LeaseLost:
@@ -246,8 +246,8 @@ def test_a_process_killed_with_a_job_in_its_hands_leaves_it_to_others(
     with holder, holder.stdout:
         assert holder.stdout.readline() == b"ready\n"
         holder.send_signal(signal.SIGKILL)
-        holder.wait(30)
-    end = time.monotonic() + 20
+        holder.wait(120)
+    end = time.monotonic() + 120
     taken = None
     while taken is None and time.monotonic() < end:
         taken = database.transact(lambda session: jobs.take(session, "next"))
