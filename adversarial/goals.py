@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,18 @@ class Goal(Protocol):
         """Judges by the metric itself, not by a loss. Scores that are not finite never succeed."""
 
     def take(self, rows: Tensor) -> Self: ...
+
+
+@runtime_checkable
+class RelativeGoal(Goal, Protocol):
+    """A goal some of whose losses compare with the victim's answers to the undisturbed inputs."""
+
+    @property
+    def relative_losses(self) -> frozenset[str]:
+        """Their names."""
+
+    def relative_to(self, clean: Scores) -> Self:
+        """The goal that knows these answers, a row each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from adversarial.answers import Context, Gradient, Jacobian, Outcome
 from adversarial.best import Best, first_of_each
 from adversarial.derivatives import changes_of_choices, gradients_of_columns
 from adversarial.errors import AccessDenied, NotApplicable, QueryLimitReached
-from adversarial.goals import Goal, Judgement
-from adversarial.inputs import Inputs, Scores
+from adversarial.goals import Goal, Judgement, RelativeGoal
+from adversarial.inputs import Inputs, Scores, joined
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.spaces.kinds import discrete, is_continuous
@@ -141,8 +141,7 @@ class Problem:
             variable = d.detach().requires_grad_(True)
             inputs = self.space.apply(variable)
         else:
-            inputs = self._embedded(d)
-            variable = inputs.values
+            variable, inputs = self._embedded(d)
         scores = self._answer(inputs)
         if scores.values.ndim != 2:
             raise NotApplicable(f"no class decision here: the victim answers {list(scores.values.shape[1:])} a row")
@@ -165,14 +164,14 @@ class Problem:
     def choices(self, d: Tensor, loss: str = "ce") -> Gradient:
         """The gains as `values`, with the loss, success and scores that the same pass found at d."""
         self._need_gradient()
-        inputs = self._embedded(d)
+        vectors, inputs = self._embedded(d)
         self._spend(len(self._rows))
         scores = self._answer(inputs)
         losses = self.goal.loss(scores, loss)
-        values = self._backwards(losses[:, None], inputs.values)[0]
+        values = self._backwards(losses[:, None], vectors)[0]
         scores, losses = scores.detach(), losses.detach()
         success = self._judge(d, scores, losses, loss)
-        return Gradient(self._changes(inputs.values.detach(), self._checked(values)), losses, success, scores)
+        return Gradient(self._changes(vectors.detach(), self._checked(values)), losses, success, scores)
 
     def submit(self, d: Tensor) -> None:
         """Proposes a perturbation that the victim is not asked about; kept for the rows that are not done, or for all
@@ -207,6 +206,44 @@ class Problem:
         view._repeated = not rising and len(torch.unique(view._rows)) < len(view._rows)
         return view
 
+    def wanting(self, goal: Goal) -> Problem:
+        """The same rows under another goal, such as a given answer. What it finds counts for the whole batch, as that
+        goal judges it."""
+        view = Problem.__new__(Problem)
+        view.__dict__.update(self.__dict__)
+        view.goal = goal
+        return view
+
+    def knowing_clean_scores(self, loss: str) -> Problem:
+        """The same rows with a goal that knows the victim's answers to the undisturbed inputs, if the loss compares
+        with them: one query a row. Any other loss asks nothing, and the problem is returned as it is."""
+        if not isinstance(self.goal, RelativeGoal) or loss not in self.goal.relative_losses:
+            return self
+        return self.wanting(self.goal.relative_to(self.clean_scores()))
+
+    def clean_scores(self) -> Scores:
+        """The victim's answers to the undisturbed inputs: one query a row, for attacks that plan by them.
+
+        Rows that succeed as they are are noted. No loss is: it would be compared with losses of another kind, and a
+        row whose search starts lower would keep its undisturbed input as its best. Raises as evaluate does.
+        """
+        if self.threat.access not in ("gradient", "scores"):
+            raise AccessDenied(f"{self.threat} shows no scores; expected access 'gradient' or 'scores'")
+        parts = []
+        for view in self.batches():
+            view._spend(len(view))
+            d = view.space.null()
+            with torch.no_grad():
+                scores = view._answer(view.space.apply(d))
+            parts.append(scores)
+            already = view.goal.judge(scores).success.nonzero().squeeze(1)
+            if len(already):
+                mask = None if scores.mask is None else scores.mask[already]
+                own = Scores(scores.values[already], mask, scores.reader)
+                lowest = torch.full((len(already),), -torch.inf, device=d.device)
+                view.take(already)._judge(d[already], own, lowest, "ce")
+        return joined(parts)
+
     def batches(self) -> Iterator[Problem]:
         """The rows in order, as many at a time as fit into one pass."""
         if len(self) <= self.width:
@@ -233,18 +270,22 @@ class Problem:
         asked.index_add_(0, self._rows, torch.ones_like(self._rows))
 
     def _answer(self, inputs: Inputs) -> Scores:
+        if inputs.mask is not None:  # a victim may write into what it reads: values are made anew, the mask is kept
+            inputs = Inputs(inputs.values, inputs.mask.clone())
         if not self._half:
             return self._victim(inputs)
         with torch.autocast(inputs.values.device.type, dtype=torch.bfloat16):
             scores = self._victim(inputs)
         return replace(scores, values=scores.values.float())
 
-    def _embedded(self, d: Tensor) -> Inputs:
+    def _embedded(self, d: Tensor) -> tuple[Tensor, Inputs]:
+        """The vectors to differentiate in, and the inputs made of them: nobody may write into a leaf."""
         space, victim = self.space, self._victim
         if not isinstance(space, DiscreteSpace) or not isinstance(victim, EmbeddingVictim):
             raise NotApplicable("gains of replacements need word candidates and a victim that embeds words")
         chosen = space.apply(d)
-        return Inputs(victim.embed(chosen.values).detach().requires_grad_(True), chosen.mask)
+        vectors = victim.embed(chosen.values).detach().requires_grad_(True)
+        return vectors, Inputs(vectors.clone(), chosen.mask)
 
     def _changes(self, vectors: Tensor, gradient: Tensor) -> Tensor:
         assert isinstance(self._victim, EmbeddingVictim)

@@ -48,18 +48,24 @@ class Suite:
     timeout_seconds: float = 600.0
 
 
+_ACCESS: Final = {"noise": "none", "transfer": "surrogate", "greedy-words": "scores"}  # else gradient
+
+
 def _trials(
     task: str, threat: str, attacks: Mapping[str, Mapping[str, Any]], goal: str, batch_size: int
 ) -> Iterable[TrialSpec]:
     for attack, params in attacks.items():
-        access = "none" if attack == "noise" else "gradient"
+        access = _ACCESS.get(attack, "gradient")
         yield TrialSpec(task, attack, f"{threat}@{access}", MappingProxyType(dict(params)), goal, batch_size)
 
 
 _SIGN: Final[Mapping[str, Any]] = {"distribution": "sign"}
 _PGD: Final[Mapping[str, Any]] = {"steps": 20}
-# hotflip and the two others are in every task's list: where a pair does not fit, its cell says why.
-_CONTINUOUS: Final[Mapping[str, Mapping[str, Any]]] = {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, "hotflip": {}}
+_APGD: Final[Mapping[str, Any]] = {"steps": 50}
+# On cross-entropy and on two losses that the scale of the logits does not change: each is blind where another is not.
+_APGDS: Final[Mapping[str, Mapping[str, Any]]] = {"apgd-ce": _APGD, "apgd-dlr": _APGD, "apgd-t": _APGD}
+# The likelihood of the right words falls wherever one word is wrong; frame margins turn to those that are still right.
+_FRAMES: Final[Mapping[str, Any]] = {"steps": 20, "loss": "frame-margin"}
 
 _PIXELS = "pixels-linf:0.15"
 _WAVEFORM = "waveform-snr:28"
@@ -69,23 +75,39 @@ _OBSERVATIONS = "observations-linf:0.3"
 
 MINI_1: Final = Suite(
     name="mini@1",
-    summary="four tasks, three models each, noise and first white-box attacks; minutes on two cores",
+    summary="four tasks, three models each, noise and the strongest cheap searches; minutes on two cores",
     trials=(
         TrialSpec("image-digits", NONE, NONE, batch_size=200),
-        *_trials("image-digits", _PIXELS, _CONTINUOUS, "flip", 200),
+        # hotflip and others are in every task's list: where a pair does not fit, its cell says why.
+        *_trials(
+            "image-digits", _PIXELS, {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, **_APGDS, "hotflip": {}}, "flip", 200
+        ),
         TrialSpec("speech-digits", NONE, NONE, goal="worst", batch_size=32),
-        *_trials("speech-digits", _WAVEFORM, _CONTINUOUS, "worst", 32),
+        *_trials(
+            "speech-digits",
+            _WAVEFORM,
+            {"noise": _SIGN, "fgsm": {}, "pgd": _FRAMES, "apgd-ce": {"steps": 20}, "hotflip": {}},
+            "worst",
+            32,
+        ),
         TrialSpec("sentiment-reviews", NONE, NONE, batch_size=64),
         *_trials(
             "sentiment-reviews",
             _WORDS,
-            {"noise": {}, "fgsm": {}, "pgd": _PGD, "hotflip-one-step": {}, "hotflip": {}},
+            {"noise": {}, "fgsm": {}, "pgd": _PGD, "hotflip-one-step": {}, "hotflip": {}, "greedy-words": {}},
             "flip",
             64,
         ),
         *_trials("sentiment-reviews", _EMBEDDINGS, {"noise": _SIGN, "fgsm": {}, "pgd": _PGD}, "flip", 64),
         TrialSpec("control-cartpole", NONE, NONE, batch_size=100),
-        *_trials("control-cartpole", _OBSERVATIONS, _CONTINUOUS, "flip", 100),
+        *_trials(
+            "control-cartpole",
+            _OBSERVATIONS,
+            {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, "apgd-dlr": {"steps": 10}, "force": {"action": 0}, "hotflip": {}},
+            "flip",
+            100,
+        ),
+        *_trials("control-cartpole", _OBSERVATIONS, {"force": {"action": 1}}, "flip", 100),
     ),
     ranking_threats=MappingProxyType(
         {
@@ -117,10 +139,11 @@ _SPEECH: Final = _Setting("speech-digits", "worst", 32)
 _TEXT: Final = _Setting("sentiment-reviews", "flip", 64, queue=4)
 _CONTROL: Final = _Setting("control-cartpole", "flip", 100)
 
-_ACCESS: Final = {"noise": "none", "transfer": "surrogate"}
 _GOALS: Final = {"cw-ctc": "target"}
 # Attacks that are measured at several budgets: those that look for the nearest success say it without another pass.
-_CURVED: Final = frozenset({"pgd", "hotflip", "deepfool", "cw", "cw-ctc", "jsma", "jsma-words"})
+_CURVED: Final = frozenset(
+    {"noise", "pgd", "force", "hotflip", "greedy-words", "deepfool", "cw", "cw-ctc", "jsma", "jsma-words"}
+)
 
 
 def _clean(setting: _Setting) -> TrialSpec:
@@ -147,7 +170,7 @@ _CTC_SHORT: Final[Mapping[str, Any]] = {"steps": 60}
 
 MINI_2: Final = Suite(
     name="mini@2",
-    summary="four tasks, three models each, at most eight attacks a task, with budget curves; minutes on two cores",
+    summary="four tasks, three models each, at most ten attacks a task, with budget curves; minutes on two cores",
     trials=(
         _clean(_IMAGE),
         *_specs(
@@ -156,7 +179,7 @@ MINI_2: Final = Suite(
             {
                 "noise": _SIGN,
                 "pgd": _PGD,
-                "apgd-t": _APGD_SHORT,
+                **_APGDS,
                 "deepfool": {},
                 "cw": _CW_SHORT,
                 "universal": {},
@@ -171,7 +194,7 @@ MINI_2: Final = Suite(
             {
                 "noise": _SIGN,
                 "fgsm": {},
-                "pgd": _PGD,
+                "pgd": _FRAMES,
                 "apgd-ce": _APGD_SHORT,
                 "universal": {},
                 "transfer": {},
@@ -188,6 +211,7 @@ MINI_2: Final = Suite(
                 "hotflip": {},
                 "hotflip-beam": {},
                 "jsma-words": {},
+                "greedy-words": {},
                 "trigger-words": {},
                 "transfer": {},
             },
@@ -199,7 +223,8 @@ MINI_2: Final = Suite(
             _OBSERVATIONS,
             {"noise": _SIGN, "fgsm": {}, "apgd-dlr": {"steps": 10}, "deepfool": {}, "universal": {}, "transfer": {}},
         ),
-        *_specs(_CONTROL, _OBSERVATIONS, {"pgd": {"steps": 10}}),
+        *_specs(_CONTROL, _OBSERVATIONS, {"pgd": {"steps": 10}, "force": {"action": 0}}),
+        *_specs(_CONTROL, _OBSERVATIONS, {"force": {"action": 1}}),
         *_specs(_CONTROL, "observations-l0:2", {"jsma": {"share": 1.0}}),
     ),
     ranking_threats=MINI_1.ranking_threats,
@@ -226,9 +251,11 @@ _WORDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "hotflip": {},
     "hotflip-beam": {},
     "jsma-words": {},
+    "greedy-words": {},
     "trigger-words": {},
 }
-_FULL: Final = {**_STEPPED, "jsma": {}, **_WORDED, "cw-ctc": {}}
+_FULL: Final = {**_STEPPED, "jsma": {}, **_WORDED, "cw-ctc": {}, "force": {}}
+_FULL_SPEECH: Final = {**_FULL, "pgd": {"steps": 40, "loss": "frame-margin"}}
 _FULL_CONTROL: Final = {
     **_FULL,
     "pgd": {"steps": 20},
@@ -249,12 +276,13 @@ FULL_1: Final = Suite(
         *_specs(_IMAGE, "pixels-l1:4", _OTHER_NORMS),
         *_specs(_IMAGE, "pixels-l0:8", {"noise": _SIGN, "jsma": {"share": 0.25}}),
         _clean(_SPEECH),
-        *_specs(_SPEECH, _WAVEFORM, _FULL),
+        *_specs(_SPEECH, _WAVEFORM, _FULL_SPEECH),
         _clean(_TEXT),
         *_specs(_TEXT, _WORDS, _FULL),
         *_specs(_TEXT, _EMBEDDINGS, {**_STEPPED, "jsma": {}}),
         _clean(_CONTROL),
         *_specs(_CONTROL, _OBSERVATIONS, {name: how for name, how in _FULL_CONTROL.items() if name != "jsma"}),
+        *_specs(_CONTROL, _OBSERVATIONS, {"force": {"action": 1}}),
         *_specs(_CONTROL, "observations-l2:0.4", {"noise": _SIGN, "pgd": {"steps": 20}, "deepfool": {}}),
         *_specs(_CONTROL, "observations-l0:2", {"noise": _SIGN, "jsma": {"share": 1.0}}),
     ),

@@ -26,6 +26,10 @@ _NO_COUNT = {
 }
 _NO_WORDS = {**dict.fromkeys(CONTINUOUS_SURFACES, "replaces words by candidates: jsma is this attack on features")}
 
+_NO_EPISODE = dict.fromkeys(
+    (*(_CONTINUOUS - {"observations"}), *WORD_SURFACES),
+    "wants one action at all steps of an episode, and an example here is one decision",
+)
 _NO_TRANSCRIPT = dict.fromkeys(
     (*(_CONTINUOUS - {"waveform"}), *WORD_SURFACES),
     "wants a given transcript; cw is this attack where classes are decided",
@@ -201,6 +205,26 @@ ENTRIES: tuple[AttackEntry, ...] = (
         surfaces=_WORDS,
         excluded=_NO_CANDIDATES,
         defaults={"steps": 8, "loss": "ce", "beam": 4},
+    ),
+    AttackEntry(
+        name="greedy-words",
+        code="adversarial.attacks.greedy_words:greedy_words",
+        summary="every single replacement is scored, and the best one made, word after word",
+        paper="https://arxiv.org/abs/1907.11932",
+        access="scores",
+        surfaces=_WORDS,
+        excluded=_NO_CANDIDATES,
+        defaults={"exchanges": 2},
+    ),
+    AttackEntry(
+        name="force",
+        code="adversarial.attacks.force:force",
+        summary="one wanted action at every step of an episode",
+        paper="https://arxiv.org/abs/1703.06748",
+        access="gradient",
+        surfaces=frozenset({"observations"}),
+        excluded=_NO_EPISODE,
+        defaults={"action": 0, "steps": 10, "relative_step": None, "restarts": 1},
     ),
     AttackEntry(
         name="cw-ctc",

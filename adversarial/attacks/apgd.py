@@ -36,6 +36,7 @@ def apgd(problem: Problem, *, steps: int = 100, restarts: int = 1, loss: str = "
     if targets < 0:
         raise InvalidOption(f"targets must be at least 0, got {targets}")
     bounded(problem.space)
+    problem = problem.knowing_clean_scores(loss)
     classes = _likeliest(problem, targets) if targets else None
     schedule = Schedule.of(steps, sparse=continuous(problem.space).sparse)
 
@@ -155,16 +156,13 @@ def _likeliest(problem: Problem, count: int) -> Tensor:
     """The wrong classes of each row, the likeliest first; int64 [rows of the whole batch, at most count]."""
     if not isinstance(problem.goal, Flip) or problem.goal.targets is not None:
         raise NotApplicable("a search towards each wrong class needs a goal of any wrong class")
-    ranks = []
-    for view in problem.batches():
-        scores = view.evaluate(view.space.null(), "margin").scores
-        assert scores is not None  # under gradient access scores are seen
-        if scores.values.ndim != 2:
-            raise NotApplicable(f"no class decision here: the victim answers {list(scores.values.shape[1:])} a row")
-        assert isinstance(view.goal, Flip)
-        wrong = scores.values.scatter(1, view.goal.labels[:, None], -torch.inf)
-        ranks.append(wrong.argsort(dim=1, descending=True, stable=True)[:, : min(count, wrong.shape[1] - 1)])
-    together = torch.cat(ranks)
+    scores = problem.clean_scores().values
+    if scores.ndim != 2:
+        raise NotApplicable(f"no class decision here: the victim answers {list(scores.shape[1:])} a row")
+    # A class at -inf is never decided, and still comes before the label.
+    possible = scores.clamp(min=torch.finfo(scores.dtype).min)
+    wrong = possible.scatter(1, problem.goal.labels[:, None], -torch.inf)
+    together = wrong.argsort(dim=1, descending=True, stable=True)[:, : min(count, wrong.shape[1] - 1)]
     everyone = torch.zeros((len(problem.best.d), together.shape[1]), dtype=torch.int64, device=together.device)
     everyone[problem.rows] = together
     return everyone

@@ -39,6 +39,7 @@ def pgd(
     if not 0 <= momentum <= 1:
         raise InvalidOption(f"momentum must be in [0, 1], got {momentum}")
     bounded(problem.space)
+    problem = problem.knowing_clean_scores(loss)
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
 
     def start(view: Problem, member: Tensor) -> State:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import torch
 from torch import Tensor
@@ -13,7 +13,11 @@ from torch.nn import functional
 from adversarial.errors import InvalidOption, NotApplicable, UnknownName
 from adversarial.goals import Judgement
 from adversarial.inputs import Scores
-from tasks.speech.transcripts import BLANK, Transcriber, collapse, decode, encode, letters, word_errors
+from tasks.speech.losses import frame_margin, unlikelihood
+from tasks.speech.transcripts import Transcriber, collapse, decode, encode, letters, word_errors
+
+
+FRAME_MARGIN: Final = "frame-margin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +25,15 @@ class WorstTranscript:
     """Word errors in the transcript of each row, up to as many as the reference has words.
 
     references: the right transcripts. tokens: their symbols, int64 [batch, longest]. lengths: int64 [batch].
-    first_error: whether a row is done at its first word error (the goal `flip`) or at the last (`worst`).
+    first_error: whether a row is done at its first word error (the goal `flip`) or at the last (`worst`). path: the
+    symbols of the best path at the undisturbed utterance, int64 [batch, frames], where it is known.
     """
 
     references: tuple[str, ...]
     tokens: Tensor
     lengths: Tensor
     first_error: bool = False
+    path: Tensor | None = None
 
     @classmethod
     def of(
@@ -39,13 +45,27 @@ class WorstTranscript:
     def targeted(self) -> bool:
         return False
 
+    @property
+    def relative_losses(self) -> frozenset[str]:
+        return frozenset({FRAME_MARGIN})
+
+    def relative_to(self, clean: Scores) -> Self:
+        return self if isinstance(clean.reader, Transcriber) else replace(self, path=clean.values.argmax(2))
+
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
-        """`ce`: the negative log-likelihood of the reference over its length, by CTC or by the victim's decoder."""
+        """`ce`: the negative log-likelihood of the reference over its length, by CTC or by the victim's decoder.
+        `frame-margin`: see there; a decoder, which writes tokens and has no frames, is attacked by its likelihood."""
         if towards is not None:
             raise NotApplicable("transcripts have no classes to lead to")
-        if name != "ce":
-            raise UnknownName.among("loss of transcripts", name, ("ce",))
-        return unlikelihood(scores, self.references, self.tokens, self.lengths)
+        if name not in ("ce", FRAME_MARGIN):
+            raise UnknownName.among("loss of transcripts", name, ("ce", FRAME_MARGIN))
+        if name == "ce" or isinstance(scores.reader, Transcriber):
+            return unlikelihood(scores, self.references, self.tokens, self.lengths)
+        if self.path is None:
+            raise InvalidOption(
+                f"{FRAME_MARGIN} compares with the undisturbed utterance: knowing_clean_scores asks for it"
+            )
+        return frame_margin(scores, self.path)
 
     def judge(self, scores: Scores) -> Judgement:
         rates = [
@@ -59,7 +79,8 @@ class WorstTranscript:
 
     def take(self, rows: Tensor) -> Self:
         references = tuple(self.references[row] for row in rows.tolist())
-        return type(self)(references, self.tokens[rows], self.lengths[rows], self.first_error)
+        path = None if self.path is None else self.path[rows]
+        return type(self)(references, self.tokens[rows], self.lengths[rows], self.first_error, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +147,3 @@ class TargetTranscript:
             self.tokens[rows],
             self.lengths[rows],
         )
-
-
-def unlikelihood(scores: Scores, texts: Sequence[str], tokens: Tensor, lengths: Tensor) -> Tensor:
-    """The negative log-likelihood of each row's text over its length, float32 [batch]. tokens, lengths: the text's
-    symbols, for CTC."""
-    if isinstance(scores.reader, Transcriber):
-        return -scores.reader.likelihood(scores, texts)
-    return ctc(scores, tokens, lengths)
-
-
-def ctc(scores: Scores, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """CTC's negative log-likelihood over the target's length, float32 [batch]; 0 where no alignment fits."""
-    batch, frames, _ = scores.values.shape
-    real = torch.full((batch,), frames, device=tokens.device) if scores.mask is None else scores.mask.sum(1)
-    losses = functional.ctc_loss(
-        scores.values.log_softmax(-1).transpose(0, 1),
-        tokens,
-        real,
-        lengths,
-        blank=BLANK,
-        reduction="none",
-        zero_infinity=True,
-    )
-    return losses / lengths
