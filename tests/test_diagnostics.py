@@ -20,6 +20,7 @@ from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
 from tasks.arrays import ArrayTask
+from tasks.control.task import CartPole
 from tasks.protocol import Trial
 from tasks.static import measure_static
 
@@ -99,6 +100,43 @@ def test_a_batch_that_mixes_its_rows() -> None:
             return Scores(self.module(values)[: len(inputs.values)])
 
     assert "batched-not-single" in names(Training(), None)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e6])
+def test_two_passes_that_differ(size: float) -> None:
+    """In shares of the scores' own size: logits may be of any."""
+    draws = torch.Generator().manual_seed(3)
+    noisy = Wrapped(lambda scores, _: size * (scores + 1e-4 * torch.randn(scores.shape, generator=draws)))
+    assert "not-deterministic" in names(noisy, None)
+    assert names(Wrapped(lambda scores, _: size * scores), None) == set()
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda scores, _: scores if torch.is_grad_enabled() else scores.flip(1),
+        lambda scores, values: scores.flip(1) if values.requires_grad else scores,
+        lambda scores, values: scores.flip(1) if torch.is_grad_enabled() and len(values) > 1 else scores,
+    ],
+)
+def test_answers_that_depend_on_whether_gradients_are_followed(shown: Callable[[Tensor, Tensor], Tensor]) -> None:
+    assert "depends-on-gradients" in names(Wrapped(shown), None)
+
+
+def test_agents_are_looked_at_too() -> None:
+    class Fickle(nn.Module):
+        def forward(self, seen: Tensor) -> Tensor:
+            lean = seen @ torch.tensor([0.3, 0.6, 1.0, 1.2])
+            logits = torch.stack([-lean, lean], 1)
+            return -logits if torch.is_grad_enabled() else logits
+
+    measured = CartPole().measure(ModuleVictim(Fickle()), Trial(None, None, limit=2), Ledger())
+    assert {finding.name for finding in measured.findings} == {"depends-on-gradients"}
+
+
+def test_a_class_that_is_never_decided_is_no_difference() -> None:
+    closed = torch.tensor([0.0, 0.0, -torch.inf])
+    assert names(Wrapped(lambda scores, _: scores + closed), None) == set()
 
 
 def test_a_loss_that_never_rises() -> None:
