@@ -146,7 +146,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
 def _labels(config: Any, classes: tuple[str, ...]) -> LabelMap:
     """The model's outputs for two classes, by the names of these, or as negative and positive where these are other
     words for it. Raises ModelError for further outputs: a decision for one of them would be lost."""
-    own = {name: (plain(name),) for name in classes}
+    own: dict[str, tuple[str, ...]] = {name: (plain(name),) for name in classes}
     if classes == LABELS or not {plain(name) for name in classes} & {name for pair in _SENTIMENTS for name in pair}:
         own = {
             name: tuple(dict.fromkeys((plain(name), *pair))) for name, pair in zip(classes, _SENTIMENTS, strict=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adversarial.errors import DataError
 from tasks.image.facts import Digits
-from tasks.own import Manifest, OwnData
+from tasks.own import Arrays, Manifest, OwnData
 from tasks.own.apart import Collected, apart
 from tasks.own.labels import class_names, label_of
 from tasks.own.reading import Rows, Wanted, opened
@@ -61,7 +61,7 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         return hashlib.sha256(np.broadcast_to(picture[0], shape).tobytes()).digest()
 
     kept, notes = apart(pictures["test"], pictures["validation"], content)
-    parts = {
+    parts: dict[str, Arrays] = {
         split: {
             "images": np.stack([np.broadcast_to(image, shape) for image, _ in found]),
             "labels": np.array([label for _, label in found], np.int64),
