@@ -27,7 +27,6 @@ from tasks.image.model import ARCHITECTURES as IMAGE
 from tasks.protocol import Trial
 from tasks.sentiment.model import ARCHITECTURES as SENTIMENT
 from tasks.speech.model import ARCHITECTURES as SPEECH
-from tasks.static import alone
 
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +130,7 @@ def test_neither_padding_nor_company_changes_a_row(task: str, name: str, tmp_pat
     (batch,) = loaded.batches("test", 5, 5, CPU)
     together = victim(batch.inputs)
     for row in range(5):
-        single = victim(alone(batch.inputs, row))
+        single = victim(batch.inputs.alone(row))
         own = together.values[row] if together.mask is None else together.values[row][together.mask[row]]
         assert torch.allclose(own, single.values[0], atol=1e-5)
 

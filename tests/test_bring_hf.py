@@ -35,7 +35,7 @@ from tasks.image import task as image
 from tasks.protocol import Trial
 from tasks.sentiment import task as sentiment
 from tasks.sentiment.words import bundled
-from tasks.static import Batch, alone
+from tasks.static import Batch
 
 
 CPU = torch.device("cpu")
@@ -202,7 +202,7 @@ def test_a_text_model_answers_as_in_transformers_and_each_row_as_alone(kind: str
     assert found.facts["batches"] == ("of one length" if kind == "GPT2" else "padded, under a mask")
     assert float(ours.std(0).max()) > 1e-3
     for row in range(len(batch.ids)):
-        single = alone(batch.inputs, row)
+        single = batch.inputs.alone(row)
         tokens = tokenizer(bundled().decode(single.values[0]), return_tensors="pt", return_token_type_ids=False)
         with torch.no_grad():
             plain = module(**tokens).logits[0]
@@ -217,7 +217,7 @@ def test_byte_level_pieces_are_those_after_a_space(tmp_path: Path) -> None:
     assert found.facts["text_begins_with"] == "a space"
     ours = found.victim(batch.inputs).values
     for row in range(len(batch.ids)):
-        tokens = tokenizer(" " + bundled().decode(alone(batch.inputs, row).values[0]), return_tensors="pt")
+        tokens = tokenizer(" " + bundled().decode(batch.inputs.alone(row).values[0]), return_tensors="pt")
         with torch.no_grad():
             plain = module(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).logits[0]
         assert torch.allclose(ours[row], plain, atol=1e-4)
@@ -276,7 +276,7 @@ def test_what_a_model_has_no_position_for_is_cut_as_a_tokenizer_cuts(tmp_path: P
     module = hf_models.save_text(tmp_path, "Bert", max_position_embeddings=20)
     found, batch = brought(tmp_path, TEXT), reviews()
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    texts = [bundled().decode(alone(batch.inputs, row).values[0]) for row in range(len(batch.ids))]
+    texts = [bundled().decode(batch.inputs.alone(row).values[0]) for row in range(len(batch.ids))]
     assert max(len(ids) for ids in tokenizer(texts).input_ids) > 20
     for row, text in enumerate(texts):
         tokens = tokenizer(text, truncation=True, max_length=20, return_tensors="pt")

@@ -29,7 +29,6 @@ from tasks.protocol import Trial
 from tasks.speech.goal import TargetTranscript
 from tasks.speech.task import SpeechDigits
 from tasks.speech.transcripts import ALPHABET, decode
-from tasks.static import alone
 
 
 pytestmark = [
@@ -71,11 +70,11 @@ def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
     tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(tmp_path / "ctc")
     heard = decode(victim(batch.inputs))
     for row, text in enumerate(heard):
-        samples = alone(batch.inputs, row).values[0].numpy()
+        samples = batch.inputs.alone(row).values[0].numpy()
         features = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
         with torch.no_grad():
             logits = module(features).logits
-        ours = victim(alone(batch.inputs, row)).values[0]
+        ours = victim(batch.inputs.alone(row)).values[0]
         for letter in "jazz":
             place = tokenizer.convert_tokens_to_ids(letter.upper())
             assert torch.allclose(ours[:, ALPHABET.index(letter)], logits[0, :, place], atol=1e-4)
