@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, MethodType
 from typing import Any, Protocol, runtime_checkable
 
@@ -103,20 +103,23 @@ def _modules(part: object, seen: set[int]) -> Iterator[nn.Module]:
     if id(part) in seen:
         return
     seen.add(id(part))
-    inside: list[object] = []
-    if isinstance(part, (list, tuple)):
-        inside.extend(part)
+    if isinstance(part, MethodType):
+        yield from _modules(part.__self__, seen)
     elif isinstance(part, functools.partial):
-        inside.extend((part.func, *part.args, *part.keywords.values()))
-    elif isinstance(part, MethodType):
-        inside.extend((part.__self__, part.__func__))
-    elif isinstance(part, FunctionType):
-        inside.extend(_used_by(part))
-    elif hasattr(part, "__dict__"):
-        inside.extend(vars(part).values())
-    for value in inside:
-        if isinstance(value, (nn.Module, Victim, list, tuple, functools.partial, MethodType, FunctionType)):
+        yield from _modules(part.func, seen)
+    for value in _parts(part):
+        if isinstance(value, (list, tuple)) or (callable(value) and not isinstance(value, type)):
             yield from _modules(value, seen)
+
+
+def _parts(part: object) -> Iterable[object]:
+    if isinstance(part, (list, tuple)):
+        return part
+    if isinstance(part, functools.partial):
+        return (*part.args, *part.keywords.values())
+    if isinstance(part, FunctionType):
+        return _used_by(part)
+    return vars(part).values() if hasattr(part, "__dict__") else ()
 
 
 def _used_by(function: FunctionType) -> list[object]:
