@@ -179,6 +179,7 @@ def test_rows_that_wait_are_loaded_together_and_outcomes_stay() -> None:
     assert one.forwards == other.forwards
 
 
+@pytest.mark.slow
 def test_no_pass_is_wider_than_the_batch_whatever_the_number_of_examples_steps_and_restarts() -> None:
     class Watched(Linear):
         widest = 0

@@ -263,6 +263,7 @@ def clear(place: Path) -> None:
             path.unlink()
 
 
+@pytest.mark.slow
 def test_no_damaged_bundle_gets_in(genuine: Files, tmp_path: Path) -> None:
     whole = packed(genuine)
     ways: Counter[str] = Counter()

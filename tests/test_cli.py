@@ -38,6 +38,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_run_prints_progress_with_time_left_and_the_board(tmp_path: Path) -> None:
     words = ("--task", "image-digits", "--model", "undef*", "--limit", "5", "--executor", "serial")
     done = robustarena("run", "mini@1", *words, "--out", str(tmp_path))
@@ -107,6 +108,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists() or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_leaves_no_partial_record(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

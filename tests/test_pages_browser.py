@@ -190,6 +190,7 @@ def test_everything_is_reached_by_the_keyboard(opened: Opened) -> None:
         expect(page.locator('th[data-key="entry"]')).to_have_attribute("aria-sort", "ascending")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_never_scrolls_sideways_and_every_text_can_be_read(
     scheme: str, opened: Opened, folder: Path, tmp_path: Path

@@ -88,6 +88,7 @@ def sent(client: httpx.Client, where: Place, name: str, *, wait: bool = True, **
     return bundle
 
 
+@pytest.mark.slow
 def test_a_submission_is_watched_until_it_is_on_the_board(served: Served, opened: Opened, tmp_path: Path) -> None:
     where, client, _, released = served
     bundle = sent(client, where, "brief-net", wait=False, right=25)
