@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -90,6 +91,13 @@ def plugin_option(command: F) -> F:
     )(command)
 
 
+def finite(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A range of numbers lets infinities and `nan` through."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"expected a finite number, got {value}", param=parameter)
+    return value
+
+
 def device_option(command: F) -> F:
     return click.option("--device", default="cpu", show_default=True, callback=_device, help="cpu, cuda or cuda:N.")(
         command
@@ -119,7 +127,7 @@ def cell_options(command: F) -> F:
             show_default=True,
             help="In which attacks search; float32 confirms every success.",
         ),
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads a worker."),
+        click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads a worker."),
     )
 
     @wraps(command)
@@ -139,4 +147,13 @@ def cell_options(command: F) -> F:
 
 
 # Commands register themselves on import; each module holds one kind of them.
-from benchmarks import cli_boards, cli_data, cli_models, cli_runs, cli_server, cli_submit  # noqa: E402, F401
+from benchmarks import (  # noqa: E402
+    cli_boards,  # noqa: F401
+    cli_data,  # noqa: F401
+    cli_models,  # noqa: F401
+    cli_runs,  # noqa: F401
+    cli_server,  # noqa: F401
+    cli_store,  # noqa: F401
+    cli_submit,  # noqa: F401
+    cli_verify,  # noqa: F401
+)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adversarial.errors import UnknownName
-from benchmarks.cli import cell_options, cli, json_option, out_option, plugin_option
+from benchmarks.cli import cell_options, cli, finite, json_option, out_option, plugin_option
 from benchmarks.cli_data import FOLDER, Chosen, data_options
 
 
@@ -88,7 +88,9 @@ def plan(
 @cell_options
 @click.option("--executor", default="process", show_default=True, metavar="[serial|process]", help="Who measures.")
 @click.option("--workers", type=click.IntRange(1), help="Processes of the process executor; all cores by default.")
-@click.option("--timeout", type=click.FloatRange(1), help="Seconds a cell may take; the suite's own by default.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), callback=finite, help="Seconds a cell may take; the suite's own by default."
+)
 @data_options
 @json_option
 @plugin_option
@@ -149,7 +151,7 @@ def measured(cells: Sequence[PlannedCell], folder: RunFolder, suite: str, what: 
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for weights and card; by default trained/TASK/MODEL.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of torch.")
 @click.option("--compare", is_flag=True, help="Then compare with the shipped model; exit 1 where they differ.")
 @plugin_option
 def train(model: str, to: Path | None, threads: int, compare: bool, plugins: tuple[Path, ...]) -> None:

@@ -1,20 +1,21 @@
-"""Commands around bundles: make one, check one."""
+"""Commands that make bundles: of a model of one's own, and against an entry of somebody else's."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
-import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.cli import cli, device_option, json_option, out_option
+from benchmarks.cli import cli, out_option
 from benchmarks.cli_data import FOLDER, Chosen, data_options, prepared_option
 from benchmarks.cli_runs import measured
 from leaderboard.bundle.errors import BundleError
+from leaderboard.results import Scalar
 
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def submit(
     summary = measured(cells, folder, plan.suite, f"{len(cells)} cells of {name}", executor_named("process", workers))
     where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
-    click.echo(f"{where}  {bundle_id}")
+    _signed(where, bundle_id, private)
     _tell(plan, folder, submission, registry, settings)
     if data is not None:
         click.echo(f"measured on {data.folder}: whoever verifies it needs these data", err=True)
@@ -105,10 +106,15 @@ def submit(
 
 
 def _token(to: str | None) -> str:
-    """The token for a server that a bundle is to be sent to; known to be there before anything is measured."""
-    if to is not None and TOKEN_VARIABLE not in os.environ:
+    """The token for a server that a bundle is to be sent to; both are looked at before anything is measured."""
+    if to is None:
+        return ""
+    from benchmarks.sending import checked_server, checked_token
+
+    if TOKEN_VARIABLE not in os.environ:
         raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
-    return os.environ.get(TOKEN_VARIABLE, "")
+    checked_server(to)
+    return checked_token(os.environ[TOKEN_VARIABLE])
 
 
 def _facts(name: str, task: str, defense: str, link: str, licence: str) -> EntryFacts:
@@ -180,77 +186,55 @@ def strengthen(
 
     On a board the entry's robust quality falls to what these examples leave, with credit.
     """
-    from adversarial.errors import InvalidOption
     from benchmarks.catalog import catalog
     from benchmarks.strengthening import strengthen as strengthened
     from tasks.own import open_data
 
     token = _token(to)
-    given: dict[str, object] = {}
-    for text in params:
-        name, _, given_text = text.partition("=")
-        try:
-            given[name] = json.loads(given_text)
-        except ValueError:
-            raise InvalidOption(f"expected --param NAME=VALUE with a JSON value, got {text!r}") from None
+    given, private = dict(map(_param, params)), signing_key(key)
     opened = [open_data(folder) for folder in data]
-    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, signing_key(key), seed, opened)
+    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, private, seed, opened)
     assert result.metric is not None
     assert result.examples is not None
     value = sum(result.examples.values) / sum(result.examples.weights)
-    click.echo(f"{bundle}  {bundle_id}\n{result.cell.label}: {result.metric.name} {value:.4g}")
+    _signed(bundle, bundle_id, private)
+    click.echo(f"{result.cell.label}: {result.metric.name} {value:.4g}")
     if to is not None:
         from benchmarks.sending import send
 
         click.echo(send(bundle, bundle_id, to, token))
 
 
-@cli.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--rerun", type=click.IntRange(0), default=0, show_default=True, help="Cells to measure again.")
-@click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
-@device_option
-@prepared_option
-@json_option
-def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, ...], as_json: bool) -> None:
-    """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
-    from benchmarks.catalog import catalog
-    from benchmarks.verifying import verify as verified
-    from leaderboard.results import canonical_json
-    from tasks.own import open_data
+def _param(text: str) -> tuple[str, Scalar]:
+    """One `--param`; raises InvalidOption."""
+    from adversarial.errors import InvalidOption
 
-    if not all(one in string.hexdigits for one in nonce):
-        raise click.UsageError(f"expected --nonce in hexadecimal digits, got {nonce!r}")
-    verdict = verified(
-        bundle,
-        catalog(),
-        rerun=rerun,
-        nonce=nonce,
-        report=lambda line: click.echo(line, err=True),
-        data=[open_data(folder) for folder in data],
-        device=device,
-    )
-    if as_json:
-        click.echo(canonical_json(verdict), nl=False)
-    else:
-        click.echo(f"{verdict.level}  {verdict.bundle}".rstrip())
-        for reason in verdict.reasons:
-            click.echo(f"  {reason}")
-        for cell in verdict.cells:
-            click.echo(f"  {cell.check:<10}  {cell.label}" + (f"  ({cell.detail})" if cell.detail else ""))
-    if not verdict.accepted:
-        raise click.exceptions.Exit(1)
+    name, _, given = text.partition("=")
+    try:
+        value = json.loads(given)
+        if not isinstance(value, Scalar) or value in (math.inf, -math.inf) or value != value:
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise InvalidOption(
+            f"expected --param NAME=VALUE with a number, a text in double quotes, true, false or null, got {text!r}"
+        ) from None
+    return name, value
+
+
+def _signed(place: Path, bundle_id: str, key: Ed25519PrivateKey) -> None:
+    from leaderboard.bundle.signing import account_of
+
+    click.echo(f"{place}  {bundle_id}")
+    click.echo(f"signed by account {account_of(key)}", err=True)
 
 
 def signing_key(path: Path | None) -> Ed25519PrivateKey:
     """The submitter's key; the one in the home folder is made at its first use."""
-    from leaderboard.bundle.signing import account_of, generate_key, load_key, save_key
+    from leaderboard.bundle.signing import generate_key, load_key, save_key
 
     given = path or (Path(os.environ[KEY_VARIABLE]) if KEY_VARIABLE in os.environ else None)
     place = given or Path.home() / ".config" / "robustarena" / "key.pem"
     if given is None and not place.exists():
         save_key(place, generate_key())
         click.echo(f"made a signing key: {place}; keep it, it is what your entries belong to", err=True)
-    key = load_key(place)
-    click.echo(f"account {account_of(key)}", err=True)
-    return key
+    return load_key(place)

@@ -98,14 +98,21 @@ class PlannedCell:
 
     @property
     def effort(self) -> float:
-        """A rough number of passes a row: what orders cells cheapest first, and what is left to do."""
+        """A rough number of passes a row: what orders cells cheapest first, and what is left to do.
+
+        It grows more slowly than the steps that are asked for, since rows leave once they are broken.
+        """
         if self.cell.attack == NONE:
             return 1.0
         repeats = math.prod(n for name in _REPEATS if isinstance(n := self.cell.params.get(name, 1), int) and n > 0)
-        return 1.0 + 3.0 * repeats * (1 if self.minimum_norm else 1 + len(self.curve))
+        passes = repeats * (1 if self.minimum_norm else 1 + len(self.curve))
+        learned = _FITTING if self.stage == "fit" else 1
+        return 1.0 + 3.0 * passes**0.9 * learned * (1 + len(self.surrogate_folders))
 
 
-_REPEATS: Final = ("steps", "restarts", "binary_steps", "targets", "beam", "epochs")  # parameters that multiply passes
+# Parameters that multiply passes.
+_REPEATS: Final = ("steps", "restarts", "binary_steps", "targets", "beam", "epochs", "rounds", "exchanges")
+_FITTING: Final = 6  # how much more a pass over the data that an attack is learned on takes
 
 
 @dataclass(frozen=True, slots=True)

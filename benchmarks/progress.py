@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.status import Status
 
+from benchmarks.estimating import Estimate
 from benchmarks.measuring import Measured
 from benchmarks.planning import PlannedCell
 
 
 class RunProgress:
-    """Counts cells, and estimates the time left from how long each task's cells took for their passes."""
+    """Counts cells, and says how much time is left, once there is something to tell it from."""
 
     def __init__(self, console: Console, cells: Sequence[PlannedCell], workers: int) -> None:
         self._console = console
         self._left = {cell.id: cell for cell in cells if not cell.reason}
         self._total, self._done, self._workers = len(cells), 0, max(workers, 1)
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._effort: dict[str, float] = defaultdict(float)
+        self._estimate = Estimate(self._workers)
         self._running: dict[str, str] = {}
         self._start = time.monotonic()
         self._status: Status | None = None
 
     def __enter__(self) -> RunProgress:
         if self._console.is_terminal and self._total:
-            self._status = self._console.status("starting")
+            spinner = "dots" if self._console.encoding.startswith("utf") else "line"
+            self._status = self._console.status("starting", spinner=spinner)
             self._status.start()
         return self
 
@@ -45,8 +45,7 @@ class RunProgress:
         self._left.pop(planned.id, None)
         self._done += 1
         if measured.result.status == "ok":
-            self._seconds[planned.cell.task] += measured.seconds
-            self._effort[planned.cell.task] += planned.effort
+            self._estimate.ended(planned, measured.seconds)
         status = measured.result.status
         text = f"[{self._done}/{self._total}] {status:<7} {planned.cell.label} ({measured.seconds:.1f} s)"
         if status in ("failed", "timeout"):
@@ -69,16 +68,9 @@ class RunProgress:
         self._status.update(f"{self._done}/{self._total} cells in {clock}{remaining}: {running}")
 
     def _time_left(self) -> float | None:
-        """Seconds; None before the first cell ended. A task that has not begun counts at the mean rate."""
-        if not self._effort:
-            return None
-        mean = sum(self._seconds.values()) / sum(self._effort.values())
-        total = 0.0
-        for cell in self._left.values():
-            task = cell.cell.task
-            rate = self._seconds[task] / self._effort[task] if self._effort[task] else mean
-            total += rate * cell.effort
-        return total / self._workers
+        """Seconds; None before there is anything to tell them from."""
+        left = self._estimate.left(self._left.values())
+        return None if left is None else left / self._workers
 
 
 def _clock(seconds: float) -> str:

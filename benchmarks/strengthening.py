@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from adversarial.errors import InvalidOption
-from adversarial.registry import Registry
+from adversarial.errors import InvalidOption, UnknownName
+from adversarial.registry import Registry, resolve
 from adversarial.threats import Threat
 from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
@@ -93,6 +94,10 @@ def _planned(
     suite = suite_named(manifest.suite.partition("-")[0])
     threat = suite.ranking_threats[manifest.entry.task]
     entry = registry.attack(attack)
+    known = inspect.signature(resolve(entry.code)).parameters
+    for name in params:
+        if name not in known:
+            raise UnknownName.among(f"parameter of {attack}", name, list(known)[1:])
     if reason := entry.reason_against(Threat.parse(threat).surface):
         raise InvalidOption(f"{attack} does not fit {threat}: {reason}")
     like = next(trial for trial in suite.trials if trial.task == manifest.entry.task and trial.threat != "none")

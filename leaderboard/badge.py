@@ -9,8 +9,8 @@ import difflib
 import json
 from typing import Any, Final
 
+from adversarial.errors import UnknownName
 from leaderboard import wording
-from leaderboard.results import ResultError
 from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.statistics import RankInterval
 
@@ -25,7 +25,7 @@ _METRICS: Final = {"accuracy": "accuracy", "WER": "wer", "return": "mean_reward"
 
 
 def badge_of(board: Board, entry: str, task: str = "") -> str:
-    """The badge of an entry, across domains or on one task. Raises ResultError for a name that the board lacks."""
+    """The badge of an entry, across domains or on one task. Raises UnknownName for a name that the board lacks."""
     label = f"RobustArena {board.suite}"
     if task:
         row = _row(_task(board, task), entry)
@@ -73,7 +73,7 @@ def badge_svg(label: str, message: str) -> str:
 def model_card(board: Board, entry: str, url: str = "") -> str:
     """The head of a model card: `model-index` with every task of the entry, as YAML between two lines of dashes.
 
-    url: where the board or the entry may be seen. Raises ResultError for a name that the board lacks.
+    url: where the board or the entry may be seen. Raises UnknownName for a name that the board lacks.
     """
     _across(board, entry)
     lines = ["---", "model-index:", f"- name: {_text(entry)}", "  results:"]
@@ -137,21 +137,21 @@ def _across(board: Board, entry: str) -> EntryRow:
     names = [row.entry for row in board.entries]
     found = next((row for row in board.entries if row.entry == entry), None)
     if found is None:
-        raise ResultError(f"{board.suite} has no entry {entry!r}{_near(entry, names)}")
+        raise UnknownName(f"{board.suite} has no entry {entry!r}{_near(entry, names)}")
     return found
 
 
 def _task(board: Board, task: str) -> TaskBoard:
     found = next((one for one in board.tasks if one.task == task), None)
     if found is None:
-        raise ResultError(f"{board.suite} has no task {task!r}{_near(task, [one.task for one in board.tasks])}")
+        raise UnknownName(f"{board.suite} has no task {task!r}{_near(task, [one.task for one in board.tasks])}")
     return found
 
 
 def _row(task: TaskBoard, entry: str) -> TaskRow:
     found = task.row(entry)
     if found is None:
-        raise ResultError(f"{task.task} has no entry {entry!r}{_near(entry, [row.entry for row in task.rows])}")
+        raise UnknownName(f"{task.task} has no entry {entry!r}{_near(entry, [row.entry for row in task.rows])}")
     return found
 
 

@@ -131,7 +131,7 @@ class RunFolder:
         path = self._plan_path(suite)
         try:
             plan = msgspec.convert(json.loads(data), Plan)
-        except (ValueError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
             raise ResultError(f"{path}: not a valid plan: {error}. {_REPAIR}") from error
         if plan.schema != SCHEMA_VERSION or plan.suite != suite:
             raise ResultError(

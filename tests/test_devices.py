@@ -53,9 +53,10 @@ class SeeingTask:
         raise Stop
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
 def test_model_surrogates_and_trial_are_on_the_device_that_was_named(
-    device: str, two_devices: None, monkeypatch: pytest.MonkeyPatch
+    device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite, task = suite_named("mini@2"), SeeingTask()
     cells = plan_cells(suite, catalog(), Settings(device=checked_device(device), limit=8))
@@ -87,9 +88,10 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return made(tmp_path_factory.mktemp("honest"), TASK, limit=8)
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("rerun", [0, 1])
 def test_verification_asks_the_model_where_it_is_told_to(
-    rerun: int, honest: Honest, tmp_path: Path, two_devices: None, monkeypatch: pytest.MonkeyPatch
+    rerun: int, honest: Honest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The devices that re-scoring and measuring again are given; the CPU does the work, for there is no other here."""
     seen: dict[str, set[torch.device]] = {"brought": set(), "trial": set(), "measured": set()}
@@ -125,6 +127,7 @@ def test_verification_asks_the_model_where_it_is_told_to(
     assert bool(seen["measured"]) >= bool(rerun)
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -136,7 +139,7 @@ def test_verification_asks_the_model_where_it_is_told_to(
         ("cuda:2", "there are 2 here, cuda:0 to cuda:1"),
     ],
 )
-def test_other_devices_are_refused(name: str, said: str, two_devices: None) -> None:
+def test_other_devices_are_refused(name: str, said: str) -> None:
     with pytest.raises(InvalidOption, match=said):
         checked_device(name)
 

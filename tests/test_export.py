@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 import pytest
 from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, without_number
 
+from adversarial.errors import UnknownName
 from leaderboard.badge import badge_of, badge_svg, model_card
 from leaderboard.board import build_board
 from leaderboard.export import COLUMNS, csv_text, export_rows, json_bytes, parquet_bytes
-from leaderboard.results import Result, ResultError
+from leaderboard.results import Result
 from leaderboard.rows import Board
 from leaderboard.store import RunFolder
 
@@ -132,11 +133,11 @@ def test_a_badge_says_its_text_and_needs_nothing_else(board: Board) -> None:
 
 
 def test_an_unknown_name_comes_with_the_nearest(board: Board) -> None:
-    with pytest.raises(ResultError, match="did you mean 'undefended'"):
+    with pytest.raises(UnknownName, match="did you mean 'undefended'"):
         badge_of(board, "undefnded")
-    with pytest.raises(ResultError, match="did you mean 'image-digits'"):
+    with pytest.raises(UnknownName, match="did you mean 'image-digits'"):
         badge_of(board, "undefended", "image-digit")
-    with pytest.raises(ResultError, match="did you mean"):
+    with pytest.raises(UnknownName, match="did you mean"):
         model_card(board, "adversarial-trainin")
 
 
@@ -187,5 +188,5 @@ def test_the_commands_write_what_the_functions_make(tmp_path: Path) -> None:
     assert robustarena("badge", "undefended").stdout.decode() == badge_of(board, "undefended")
     assert robustarena("badge", "undefended", "--card").stdout.decode() == model_card(board, "undefended")
     done = robustarena("badge", "undefnded")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"did you mean 'undefended'" in done.stderr

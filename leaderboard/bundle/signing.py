@@ -85,15 +85,16 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     except FileNotFoundError:
         raise SigningKeyError(f"{path} is missing; expected a private key as PEM") from None
     except OSError as error:
-        raise store_error(path, error) from error
+        raise SigningKeyError(f"{path} cannot be read: {error.strerror}; expected a private key as PEM") from error
     if mode & 0o077:
         raise SigningKeyError(f"{path} has mode {mode:04o}: others can read or change it. Run chmod 600 {path}")
     try:
         key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SigningKeyError(f"{path} is no private key as PEM without a password: {error}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SigningKeyError(f"{path} is no private key as PEM without a password; expected Ed25519") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise SigningKeyError(f"{path} holds a {type(key).__name__}; expected Ed25519")
+        kind = type(key).__name__.removesuffix("PrivateKey")
+        raise SigningKeyError(f"{path} is of the kind {kind}; expected Ed25519: openssl genpkey -algorithm ed25519")
     return key
 
 
