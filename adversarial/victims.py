@@ -49,7 +49,7 @@ class ModuleVictim:
         modules = modules_of(module)
         for part in modules:
             freeze(part)
-        self.module = module
+        self.module: Any = module
         self._dtype = _float_type(modules)
 
     def __call__(self, inputs: Inputs) -> Scores:

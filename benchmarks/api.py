@@ -106,7 +106,7 @@ def attack(
     """
     run = _Run.of(threat, seed, batch_size)
     entry = catalog().attack(attack)
-    others = (surrogates,) if callable(surrogates) else tuple(surrogates)
+    others = tuple(surrogates) if isinstance(surrogates, Sequence) else (surrogates,)
     with borrowed(model, *others):
         task, victim = array_task(inputs, labels, targets=targets, mask=mask, scale=scale, fit=fit), as_victim(model)
         rivals = tuple(as_victim(other) for other in others)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, Final
 
 import numpy as np
@@ -153,7 +152,7 @@ def bound(entry: AttackEntry, params: Mapping[str, Any]) -> partial[Any]:
             unknown = UnknownName.among(f"parameter of {entry.name}", name, known)
             raise InvalidOption(f"{unknown}; it has {', '.join(known) or 'none'}")
         kind = type(known[name])
-        fitting = {int: Integral, float: Real}.get(kind, kind)
+        fitting = {int: (int, np.integer), float: (int, float, np.number)}.get(kind, (kind,))
         if known[name] is not None and (not isinstance(value, fitting) or isinstance(value, bool) != (kind is bool)):
             raise InvalidOption(f"{entry.name}: {name} must be of type {kind.__name__}, got {value!r:.80}")
     return partial(function, **{**entry.defaults, **params})
@@ -161,6 +160,6 @@ def bound(entry: AttackEntry, params: Mapping[str, Any]) -> partial[Any]:
 
 def whole_number(name: str, value: object, least: int) -> int:
     """The number. Raises InvalidOption where it is none, or below the least."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or int(value) < least:
         raise InvalidOption(f"{name} must be a whole number of at least {least}, got {value!r:.80}")
     return int(value)

@@ -75,7 +75,7 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), f"{path}: {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/commands.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/commands.md", "docs/python.md"])
 def test_python_examples_run(name: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
     assert blocks

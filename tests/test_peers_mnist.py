@@ -18,9 +18,9 @@ from adversarial.problem import Problem
 from adversarial.spaces import pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
-from robustarena import attack
 from benchmarks.perf import models, peers
 from benchmarks.perf.data import DataMissing, pictures
+from robustarena import attack
 
 
 pytestmark = [

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustarena import AttackResult, attack
 from benchmarks.catalog import catalog
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race
+from robustarena import AttackResult, attack
 
 
 pytestmark = [judging.needs_peers, judging.peer_warnings]

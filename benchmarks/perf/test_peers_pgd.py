@@ -13,9 +13,9 @@ from typing import Any, Final
 import pytest
 from torch import Tensor, nn
 
-from robustarena import AttackResult, attack
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race
+from robustarena import AttackResult, attack
 
 
 pytestmark = [judging.needs_peers, judging.peer_warnings]

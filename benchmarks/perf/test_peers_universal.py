@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustarena import attack
 from benchmarks.perf import judging, models, peers
 from benchmarks.perf.timing import OURS, note, race
+from robustarena import attack
 
 
 pytestmark = [judging.needs_peers, judging.peer_warnings]
