@@ -100,12 +100,14 @@ def foreign_package() -> str | None:
 
 def main() -> None:
     """Runs the command line; exits with 2 where the installation is not whole."""
-    problem = foreign_package()
-    if problem is not None:
-        print(f"robustarena: {problem}", file=sys.stderr)
-        sys.exit(2)
-    from benchmarks.cli import main as run
-
+    try:
+        problem = foreign_package()
+        if problem is not None:
+            print(f"robustarena: {problem}", file=sys.stderr)
+            sys.exit(2)
+        from benchmarks.cli import main as run
+    except KeyboardInterrupt:  # while it is still importing
+        sys.exit(130)
     run()
 
 

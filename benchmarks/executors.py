@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -79,7 +81,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a forked child of a threaded torch process may hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
+        with _uninterrupted():
+            self.process.start()
         theirs.close()
 
     def give(self, planned: PlannedCell) -> None:
@@ -125,6 +128,16 @@ class _Worker:
                 self.process.join()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that starts within it never hears of Ctrl-C, which a terminal sends to all: its parent ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _next_for(worker: _Worker, workers: Sequence[_Worker], waiting: Sequence[PlannedCell]) -> int:
     """The worker's own model first, then a model that nobody has loaded, then the one with the most left."""
     groups = [planned.group for planned in waiting]
@@ -144,7 +157,7 @@ def _serve(connection: Connection) -> None:
         try:
             planned = connection.recv()
             connection.send(measure(planned))
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
 
 
