@@ -79,3 +79,13 @@ def test_honest_models_keep_their_rank(model: str) -> None:
     assert robust is not None
     assert robust.robust is not None
     assert robust.robust.sample.quality < 0.4
+
+
+@pytest.mark.parametrize("task", [task.name for task in catalog().tasks()])
+def test_the_references_of_every_task_keep_their_rank(task: str) -> None:
+    settings = Settings(limit=6 if task.startswith("control") else 24)  # an episode is 500 decisions
+    cells = [cell for cell in plan_cells(MINI_1, catalog(), settings) if cell.cell.task == task]
+    done = {cell.id: measure(cell).result for cell in cells}
+    for found in score(as_plan(MINI_1, cells, settings), done, {}):
+        assert found.unranked(MINI_1.ranking_threats[task]) == "", found.entry
+        assert not found.concerning(MINI_1.ranking_threats[task])
