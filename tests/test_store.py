@@ -6,14 +6,16 @@ import errno
 import hashlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from synthetic import cell, first, journal_entry, ok, plan
 
 from adversarial.errors import StoreError, UnknownName
 from leaderboard import files
-from leaderboard.results import ResultError, canonical_json
+from leaderboard.results import Plan, ResultError, canonical_json, parse_label
 from leaderboard.store import LEFTOVER_SECONDS, RunFolder
 
 
@@ -212,3 +214,57 @@ def test_leftovers_of_killed_runs_are_ignored_and_old_ones_removed(folder: RunFo
     again.write_result(OTHER)
     assert not old.exists()
     assert young.exists()
+
+
+# Plans of several commands in one folder.
+
+
+def entry_plan(*entries: str, task: str = "image-digits", suite: str = "tiny@1", model_hash: str | None = None) -> Plan:
+    cells = [cell(model=name, attack=attack, model_hash=model_hash) for name in entries for attack in ("none", "pgd")]
+    cells = [msgspec.structs.replace(one, task=task) for one in cells]
+    return Plan(
+        suite=suite,
+        ranking_threats={"image-digits": "pixels-linf:0.1@gradient"},
+        unrealisable_threats=(),
+        cells=tuple(one.id for one in cells),
+        labels={one.id: one.label for one in cells},
+    )
+
+
+def entries(found: Plan) -> list[tuple[str, str]]:
+    assert set(found.cells) == set(found.labels)
+    return sorted({parse_label(label)[:2] for label in found.labels.values()})
+
+
+def test_a_plan_keeps_the_entries_that_another_command_put_there(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.extend_plan(entry_plan("mine"))
+    folder.extend_plan(entry_plan("undefended", "hardened"))
+    written = folder.extend_plan(entry_plan("yours"))
+    assert entries(written) == [("image-digits", name) for name in ("hardened", "mine", "undefended", "yours")]
+    assert folder.read_plan("tiny@1") == written
+    folder.extend_plan(entry_plan("undefended", "hardened"))
+    assert set(folder.read_plan("tiny@1").cells) == set(written.cells)
+    folder.extend_plan(entry_plan("undefended", suite="other@1"))
+    assert set(folder.read_plan("tiny@1").cells) == set(written.cells)
+
+
+def test_an_entry_that_is_planned_anew_is_replaced_with_all_of_its_cells(tmp_path: Path) -> None:
+    """Another model under the same name would otherwise stand twice on the board."""
+    folder = RunFolder(tmp_path)
+    folder.extend_plan(entry_plan("mine", "undefended"))
+    folder.extend_plan(entry_plan("mine", task="sentiment-reviews"))
+    newer = entry_plan("mine", model_hash="2")
+    found = folder.extend_plan(newer)
+    assert [cell_id for cell_id in found.cells if found.labels[cell_id].startswith("image-digits/mine/")] == list(
+        newer.cells
+    )
+    assert entries(found) == [("image-digits", "mine"), ("image-digits", "undefended"), ("sentiment-reviews", "mine")]
+
+
+def test_plans_that_are_extended_at_the_same_time_lose_no_entry(tmp_path: Path) -> None:
+    names = [f"model{number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: RunFolder(tmp_path).extend_plan(entry_plan(name)), names))
+    assert entries(RunFolder(tmp_path).read_plan("tiny@1")) == [("image-digits", name) for name in sorted(names)]
+    assert RunFolder(tmp_path).plans() == ("tiny@1",)

@@ -15,10 +15,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load, save
 
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, ModelError
 from benchmarks import submitting
 from benchmarks.catalog import catalog
 from benchmarks.cli import cli
+from benchmarks.executors import Serial
 from benchmarks.planning import Settings
 from benchmarks.submitting import Submission, cells_of, pack
 from benchmarks.suites import suite_named
@@ -217,3 +218,98 @@ def test_stronger_examples_are_packed_against_the_entry_and_verified(measured: P
     bad = CliRunner().invoke(cli, ["strengthen", str(made), *options])
     assert bad.exit_code != 0
     assert "bundle of an entry" in str(bad.exception)
+
+
+# What submit tells, and the board that it keeps.
+
+
+def submitted(folder: Path, name: str, source: str, *more: str) -> Any:
+    options = ["--task", TASK, "--name", name, "--suite", "mini@1", "--limit", str(LIMIT), "--workers", "1", *more]
+    places = ["--key", str(folder / "key.pem"), "--bundle", str(folder / f"{name}.rab"), "--out", str(folder / "runs")]
+    return CliRunner().invoke(cli, ["submit", source, *options, *places])
+
+
+@pytest.fixture
+def told(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder, in which cells are measured in this process."""
+    monkeypatch.setattr("benchmarks.executors.executor_named", lambda *_: Serial())
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(measured, tmp_path / "copy"))
+
+
+def shown(folder: Path, command: str) -> Any:
+    done = CliRunner().invoke(cli, [command, "--json", "--out", str(folder / "runs")])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_board_of_the_folder_shows_what_was_submitted_and_what_was_run(told: Path) -> None:
+    def on_board() -> set[str]:
+        (task,) = (one for one in shown(told, "table")["tasks"] if one["task"] == TASK)
+        return {row["entry"] for row in task["rows"]}
+
+    assert on_board() == {NAME}
+    assert [one["entry"] for one in shown(told, "compare")["entries"]] == [NAME]
+    references = set(catalog().task(TASK).models)
+    words = ["mini@1", "--task", TASK, "--limit", str(LIMIT), "--out", str(told / "runs")]
+    done = CliRunner().invoke(cli, ["run", *words])
+    assert done.exit_code == 0, done.output
+    assert on_board() == {NAME, *references}
+    done = submitted(told, "second", f"torch:{told / 'model'}")
+    assert done.exit_code == 0, done.output
+    assert on_board() == {NAME, "second", *references}
+    done = CliRunner().invoke(cli, ["site", str(told / "site"), "--out", str(told / "runs")])
+    assert done.exit_code == 0, done.output
+    assert NAME in (told / "site" / "index.html").read_text()
+
+    # Among the reference models: its rank, and each of them with its own.
+    lines = submitted(told, NAME, f"torch:{told / 'model'}").stdout.splitlines()
+    assert any(line.startswith("* ") and NAME in line for line in lines), lines
+    assert all(any(name in line for line in lines) for name in (*references, "second"))
+    assert not any("robustarena run" in line for line in lines)
+
+
+def test_it_ends_with_scores_and_with_how_to_see_where_they_stand(told: Path) -> None:
+    done = submitted(told, NAME, f"torch:{told / 'model'}")
+    packed, title, clean, robust, *_, last = done.stdout.splitlines()
+    (row,) = shown(told, "table")["tasks"][0]["rows"]
+    assert packed.startswith(str(told))
+    assert title == f"{NAME} on {TASK}, mini@1-limit{LIMIT}"
+    assert f"accuracy {row['clean']['metric']:.3f}  {row['clean']['metric_interval']['low']:.3f}" in clean
+    (ranking,) = (one for one in row["threats"] if one["ranking"])
+    assert f"accuracy {ranking['robust']['metric']:.3f}" in robust
+    assert "under pixels-linf:0.15, the worst of" in robust
+    expected = f"robustarena run mini@1 --task {TASK} --limit {LIMIT} --out {told / 'runs'}"
+    assert last.endswith(expected), last
+
+
+def test_a_second_model_under_the_same_name_takes_its_place(told: Path) -> None:
+    hardened = Path(catalog().task(TASK).folder) / "adversarial-training"
+    done = submitted(told, NAME, f"torch:{hardened}")
+    assert done.exit_code == 0, done.output
+    folder = RunFolder(told / "runs")
+    found = folder.results(folder.read_plan(f"mini@1-limit{LIMIT}"))
+    assert {result.cell.model_hash for result in found.values()} == {bring_hash(f"torch:{hardened}")}
+
+
+def bring_hash(source: str) -> str:
+    return bring(parse(source), TASK, torch.device("cpu")).hash
+
+
+def test_a_model_with_a_problem_is_refused_unless_it_is_wanted(told: Path) -> None:
+    code = (
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n"
+        "        rows = x.flatten(1)\n        return torch.cat([rows, rows], 1)[:, :10] * (len(x) > 1)\n"
+        "def make():\n    return Net()\n"
+    )
+    (told / "odd.py").write_text(code)
+    source = f"python:{told / 'odd.py'}:make"
+    done = submitted(told, "odd", source)
+    assert isinstance(done.exception, ModelError)
+    assert "--despite-problems" in str(done.exception)
+    assert "  problem  " in done.stderr
+    assert not (told / "odd.rab").exists()
+    assert shown(told, "table")["entries"][0]["entry"] == NAME
+    done = submitted(told, "odd", source, "--despite-problems")
+    assert done.exit_code == 0, done.output
+    assert (told / "odd.rab").exists()
