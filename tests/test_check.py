@@ -110,8 +110,17 @@ WRONG = {
         "NaN or infinity",
     ),
     "nine-classes": ("Net.after = lambda self, x: x[:, :9]", "scores", r"shape \[8, 9\]"),
-    "one-row": ("Net.after = lambda self, x: x[:1]", "scores", "8 examples, and scores of shape"),
-    "float64": ("Net.after = lambda self, x: x.double()", "scores", "expected float32"),
+    "one-row": (
+        "Net.after = lambda self, x: x[:1]",
+        "answers",
+        r"answers \[1, 10\] to 8 rows; expected \[8, classes\]",
+    ),
+    "one-score": (
+        "Net.after = lambda self, x: x[:1]\ndef make(): return Own(Net())",
+        "scores",
+        "8 examples, and scores of shape",
+    ),
+    "float64": ("Net.after = lambda self, x: x.double()\ndef make(): return Own(Net())", "scores", "expected float32"),
     "tuple": ("Own.__call__ = lambda self, inputs: 3\ndef make(): return Own(Net())", "scores", "answers int"),
     "raises": ("Net.after = lambda self, x: x.view(3)", "answers", "RuntimeError"),
     "counter": (
