@@ -61,10 +61,6 @@ class ArrayTask:
                 f"the mask must be bool of shape {list(values.shape[:2])}, True where a position is real, "
                 f"got {mask.dtype} {list(mask.shape)}; .bool() makes one of 0 and 1"
             )
-        if self.scale is not None and self.scale.shape != values.shape[1:]:
-            raise DataError(
-                f"scale must be one positive number a dimension, {list(values.shape[1:])}, got {list(self.scale.shape)}"
-            )
         self._check_classes("labels", self.labels)
         if self.targets is not None:
             self._check_classes("targets", self.targets)
@@ -113,6 +109,11 @@ class ArrayTask:
         if threat.surface == "observations":
             if self.scale is None:
                 raise DataError("a threat on observations needs scale=, one positive number a dimension")
+            if self.scale.shape != batch.inputs.values.shape[1:]:
+                raise DataError(
+                    f"scale must be one positive number a dimension, {list(batch.inputs.values.shape[1:])}, "
+                    f"got {list(self.scale.shape)}"
+                )
             return observations(batch.inputs, threat, self.scale.to(batch.inputs.values.device))
         if threat.surface not in _SURFACES:
             raise NotApplicable(

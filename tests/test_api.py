@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 
 import robustarena
-from adversarial.errors import AccessDenied, DataError, InvalidOption, ModelError, NotApplicable, UnknownName
+from adversarial.errors import (
+    AccessDenied,
+    DataError,
+    InvalidOption,
+    InvalidThreat,
+    ModelError,
+    NotApplicable,
+    UnknownName,
+)
 from adversarial.inputs import Inputs
 
 
@@ -121,6 +129,7 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(
 # ---- what is refused, and what works
 
 
+OBSERVED = {"threat": "observations-linf:0.1"}
 SLIPS: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no rows": ({"inputs": images()[:0], "labels": labels()[:0]}, DataError, "at least one example"),
     "no features": ({"inputs": torch.rand(16)}, DataError, r"inputs must be \[examples, ...\]"),
@@ -145,7 +154,13 @@ SLIPS: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
     "targets that are there": ({"targets": labels()}, InvalidOption, "is its label; choose another class"),
     "a short mask": ({"mask": torch.ones(16, 3, dtype=torch.bool)}, DataError, r"must be bool of shape \[16, 1\]"),
     "a mask of numbers": ({"mask": torch.ones(16, 1)}, DataError, r"got torch.float32 \[16, 1\]; .bool\(\)"),
-    "a short scale": ({"scale": [1.0, 2.0]}, DataError, r"scale must be one positive number a dimension"),
+    "a short scale": ({**OBSERVED, "scale": [1.0, 2.0]}, DataError, r"a dimension, \[1, 4, 4\], got \[2\]"),
+    "no scale": (OBSERVED, DataError, "needs scale=, one positive number a dimension"),
+    "a scale below 0": (
+        {**OBSERVED, "scale": -torch.ones(1, 4, 4)},
+        InvalidThreat,
+        "positive and finite",
+    ),
     "an unknown attack": ({"attack": "pdg"}, UnknownName, "did you mean 'pgd'"),
     "an unknown parameter": (
         {"stepps": 3},
