@@ -140,12 +140,14 @@ def _looked_at(
     from tasks.bring import bring
 
     report = check_model(source, registry.task(facts.task), torch.device("cpu"), data)
+    if not report.hash:
+        raise ModelError(report.checks[-1].detail)
     if any(found.level != "ok" for found in report.checks):
         click.echo(report_text(report), err=True)
     if not report.ok and not despite_problems:
         raise ModelError(f"{source} has problems; mend them, or measure it as it is with --despite-problems")
     brought = bring(source, facts.task, torch.device("cpu"), data)
-    if report.hash and brought.hash != report.hash:
+    if brought.hash != report.hash:
         raise ModelError(f"{source} is another model each time that it is brought; save its weights or fix its seed")
     return Submission(facts, str(source), brought)
 

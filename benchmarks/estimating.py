@@ -68,7 +68,9 @@ def expected(planned: PlannedCell) -> float:
     """Seconds that a cell would take on the machine that the figures above are of."""
     task, cell = EXPECTED.get(planned.cell.task, ANY), planned.cell
     rows = task.rows if cell.limit is None else min(cell.limit, task.rows)
-    return task.cell + task.effort * planned.effort * (rows / task.rows) ** 0.5  # half of the rows take more than half
+    return task.cell + task.effort * planned.effort * math.sqrt(
+        rows / task.rows
+    )  # half of the rows take more than half
 
 
 def _trial(planned: PlannedCell) -> tuple[str, str, str]:

@@ -107,7 +107,7 @@ class PlannedCell:
         repeats = math.prod(n for name in _REPEATS if isinstance(n := self.cell.params.get(name, 1), int) and n > 0)
         passes = repeats * (1 if self.minimum_norm else 1 + len(self.curve))
         learned = _FITTING if self.stage == "fit" else 1
-        return 1.0 + 3.0 * passes**0.9 * learned * (1 + len(self.surrogate_folders))
+        return 1.0 + 3.0 * math.pow(passes, 0.9) * learned * (1 + len(self.surrogate_folders))
 
 
 # Parameters that multiply passes.

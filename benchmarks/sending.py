@@ -26,7 +26,7 @@ def send(bundle: Path, bundle_id: str, server: str, token: str) -> str:
     if not bundle.is_file():
         raise InvalidOption(f"{bundle}: only a .rab file can be sent; write the bundle to one")
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname, url.port, timeout=SECONDS)
+    connection = kind(str(url.hostname), url.port, timeout=SECONDS)
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/octet-stream",

@@ -127,6 +127,8 @@ SITUATIONS: list[tuple[str, int, str]] = [
     (f"{SUBMIT} --link javascript:x", 2, "expected http:// or https://"),
     (f"{SUBMIT} --defense <b>", 2, "expected no markup"),
     (f"submit torch:{{0}}/model --task {TASK} --name x --suite mimi@1", 2, "did you mean 'mini@1'"),
+    (f"submit torch:{{0}}/nowhere --task {TASK} --name x --key {{0}}/key.pem", 1, "is no folder"),
+    (f"submit python:{{0}}/raises.py:make --task {TASK} --name x --key {{0}}/key.pem", 1, "RuntimeError: two lines"),
     (f"submit nope:x --task {TASK} --name x", 2, "no kind of model is called 'nope'"),
     ("submit torch:x --task image-digit --name x", 2, "did you mean 'image-digits'"),
     (f"{SUBMIT} --key {{0}}/key.pem --to https://board.example.org", 2, "--to needs a token"),

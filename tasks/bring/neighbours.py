@@ -69,7 +69,11 @@ class Neighbours:
         for place in places:
             if "site-packages" in place.parts or (place != self.folder and self.folder not in place.parents):
                 continue
-            spec = FileFinder(str(place), (self._loader, importlib.machinery.SOURCE_SUFFIXES)).find_spec(name)
+            loaders: Any = (
+                self._loader,
+                importlib.machinery.SOURCE_SUFFIXES,
+            )  # a function will do where a class is named
+            spec = FileFinder(str(place), loaders).find_spec(name)
             if spec is not None and spec.loader is not None:  # a folder without code is found by whom it is meant for
                 return spec
         return None
@@ -88,7 +92,7 @@ class _Loader(SourceFileLoader):
     def path_stats(self, path: str) -> Any:  # noqa: ARG002
         raise OSError("compiled copies are not asked for")
 
-    def get_data(self, path: str) -> bytes:  # type: ignore[override]
+    def get_data(self, path: str) -> bytes:
         data = super().get_data(path)
         place = Path(path).resolve()
         self._found.sources[place.relative_to(self._found.folder).as_posix()] = hashlib.sha256(data).hexdigest()

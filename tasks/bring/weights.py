@@ -78,8 +78,8 @@ def _inside(place: _Place, own: frozenset[str]) -> Iterator[_Place]:
         case MethodType():
             yield from (_Place(path, part, kept) for part in (value.__self__, value.__func__))
         case functools.partial():
-            parts = enumerate((value.func, value.args, value.keywords))
-            yield from (_Place(f"{path}({n})", part, kept) for n, part in parts)
+            held = enumerate((value.func, value.args, value.keywords))
+            yield from (_Place(f"{path}({n})", part, kept) for n, part in held)
         case _:
             yield from _named(path, _attributes(value), type(value).__module__ in own)
 
@@ -121,4 +121,4 @@ def _tensor_hash(values: Tensor) -> str:
 def _array_hash(values: np.ndarray[Any, Any]) -> str:
     if values.dtype.hasobject:
         return hashlib.sha256(repr(values.tolist()).encode()).hexdigest()
-    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+    return hashlib.sha256(values.tobytes()).hexdigest()
