@@ -15,29 +15,30 @@ def logits_of(answer: object, rows: int) -> Tensor:
     A tensor of any float type; the first of a tuple or list; the `logits` of a dict or of an output of transformers, or
     a dict's only tensor. Looks at shapes and types alone. Raises ModelError with what to do for all else.
     """
-    values = _tensor_of(answer)
+    values = answer if isinstance(answer, Tensor) else _tensor_of(answer)
+    if values.ndim == 2 and values.shape[0] == rows and values.shape[1] > 1 and values.is_floating_point():
+        return values.float()
+    raise ModelError(_fault(values, rows))
+
+
+def _fault(values: Tensor, rows: int) -> str:
+    """Why these are no logits of so many rows, and what to do."""
     shape = list(values.shape)
     given = f"the model answers {shape} to {'one row' if rows == 1 else f'{rows} rows'}"
     if not values.is_floating_point():
-        raise ModelError(f"{given}, of {values.dtype}; expected logits, the floats that a decision is made of")
+        return f"{given}, of {values.dtype}; expected logits, the floats that a decision is made of"
     if values.ndim == 0 or (values.ndim == 1 and rows == 1 and shape != [1]):
-        raise ModelError(f"{given}; expected [rows, classes]: keep the first axis, whatever its size")
+        return f"{given}; expected [rows, classes]: keep the first axis, whatever its size"
     if shape[0] != rows:
-        raise ModelError(f"{given}; expected [{rows}, classes], logits of each row")
+        return f"{given}; expected [{rows}, classes], logits of each row"
     if values.numel() == rows:
-        raise ModelError(
-            f"{given}, one logit each; give one a class: with z = logits.reshape(-1, 1), torch.cat([-z, z], 1)"
-        )
-    if values.ndim != 2:
-        trailing = all(size == 1 for size in shape[2:])
-        advice = "call .flatten(1) on it" if trailing else "decisions have one axis of classes"
-        raise ModelError(f"{given}; expected [rows, classes]: {advice}")
-    return values.float()
+        return f"{given}, one logit each; give one a class: with z = logits.reshape(-1, 1), torch.cat([-z, z], 1)"
+    trailing = all(size == 1 for size in shape[2:])
+    advice = "call .flatten(1) on it" if trailing else "decisions have one axis of classes"
+    return f"{given}; expected [rows, classes]: {advice}"
 
 
 def _tensor_of(answer: object) -> Tensor:
-    if isinstance(answer, Tensor):
-        return answer
     named = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
     if isinstance(named, Tensor):
         return named
