@@ -209,6 +209,7 @@ class Policy:
         return Scores(torch.stack([-lean, lean], 1))
 
 
+@pytest.mark.slow
 def test_in_episodes_a_larger_budget_never_does_less_and_replaying_proves_the_returns() -> None:
     threat = Threat("observations", "linf", 0.4)
     trial = Trial(threat, partial(pgd, steps=3), limit=4, curve=(0.25, 2.0))

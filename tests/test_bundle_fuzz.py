@@ -306,6 +306,7 @@ def test_what_is_extracted_lies_below_the_folder(genuine: Files, tmp_path: Path)
     assert {one.name.rstrip("0123456789") for one in tmp_path.iterdir()} == {"entry.rab", "out"}
 
 
+@pytest.mark.slow
 def test_nonsense_that_is_rightly_signed_is_judged_by_its_content(genuine: Files, tmp_path: Path) -> None:
     """A stranger may sign what he likes under his own name: what opens is then his, and opens again as the same."""
     own = bound(genuine, lambda plain: plain.update(account=account_of(STRANGER)), key=STRANGER)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 
+pytestmark = pytest.mark.slow  # each starts two or three sessions of pytest
 RERUN = Path(__file__).parent.parent / ".ci" / "rerun.py"
 TOGETHER = ("-p", "xdist.plugin", "--numprocesses=2", "--dist=loadfile")
 
@@ -102,7 +103,6 @@ def test_to_skip_the_second_time_is_not_to_pass(tmp_path: Path) -> None:
     assert (code, last[-2:]) == (1, ["failed: test_later.py::test_later", "1 passed, 1 failed, 0 skipped"])
 
 
-@pytest.mark.slow
 def test_a_second_run_that_does_not_end_is_ended(tmp_path: Path) -> None:
     hasty = (
         f"import sys; sys.path[0] = {str(RERUN.parent)!r}; import rerun; rerun.SECONDS = 3; sys.exit(rerun.main([]))"
@@ -127,7 +127,6 @@ def test_a_worker_that_dies_in_a_test_has_it_run_once_more(tmp_path: Path) -> No
     assert (code, last[-2:]) == (0, ["flaky: test_dies.py::test_dies", "3 passed, 0 failed, 0 skipped"])
 
 
-@pytest.mark.slow
 def test_a_test_that_kills_its_process_twice_fails(tmp_path: Path) -> None:
     """It ends its process with 0, which nobody may read as a success."""
     code, last, text = ran(tmp_path, *TOGETHER, passes=PASSES, dies=DIES)

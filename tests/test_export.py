@@ -166,6 +166,7 @@ def test_a_card_quotes_every_name() -> None:
     assert yaml.safe_load(card.removeprefix("---\n").removesuffix("---\n"))["model-index"][0]["name"] == name
 
 
+@pytest.mark.slow
 def test_the_commands_write_what_the_functions_make(tmp_path: Path) -> None:
     results, missing = small_board()
     folder = RunFolder(tmp_path / "runs")

@@ -86,6 +86,7 @@ def returns(attack: Callable[..., None], **params: int) -> float:
     return task.measure(victim, Trial(THREAT, partial(attack, **params), limit=20), Ledger()).metric()
 
 
+@pytest.mark.slow
 def test_one_action_adds_up_where_flips_cancel() -> None:
     flipped = returns(pgd, steps=10)
     forced = min(returns(force, action=action) for action in (0, 1))

@@ -173,6 +173,7 @@ def test_fewer_candidates_cost_fewer_backwards(count: int) -> None:
     assert attacked.ledger.backwards == ROWS * count if count < 3 else ROWS * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("surface", "norm", "walls", "classes"), [*OPEN, *REACHABLE])
 def test_carlini_wagner_reaches_the_optimum(surface: str, norm: str, walls: bool, classes: int) -> None:
     space, threat, victim = make(surface, norm, walls, classes)

@@ -55,6 +55,7 @@ def prepared(source: str, task: str, folder: Path, *options: str) -> OwnData:
     return found
 
 
+@pytest.mark.slow
 def test_mnist(tmp_path: Path) -> None:
     data = prepared(MNIST, IMAGE, tmp_path, "--size", "8")
     assert (data.manifest.shape, data.manifest.classes) == ((1, 8, 8), tuple(map(str, range(10))))
@@ -72,6 +73,7 @@ def test_mnist(tmp_path: Path) -> None:
     assert sum(clean.examples.values) > 40  # other pens and another scanner, and yet more than chance
 
 
+@pytest.mark.slow
 def test_cifar10(tmp_path: Path) -> None:
     data = prepared(CIFAR, IMAGE, tmp_path, "--column", "image=img")
     assert (data.manifest.shape, data.manifest.classes) == ((3, 32, 32), CIFAR_CLASSES)

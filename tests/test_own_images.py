@@ -117,6 +117,7 @@ def test_a_transformer_sees_what_its_processor_makes_of_the_pictures(arena: Aren
     assert torch.allclose(scores, plain[:, [3, 2, 1, 0, 4]], atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hf", "torch"])
 def test_from_a_folder_of_pictures_to_a_verdict(kind: str, arena: Arena) -> None:
     done = invoke("check", arena.models[kind], "--task", IMAGE, "--data", arena.source, "--json")

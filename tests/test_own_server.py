@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "data.md"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("datasets_cache"),
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
 ]

@@ -121,6 +121,7 @@ def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path
     assert not [finding for finding in measured.findings if finding.severity == "invalid"]
 
 
+@pytest.mark.slow
 def test_from_recordings_to_a_verdict_and_a_page(data: OwnData, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path / "ctc")
     save_key(tmp_path / "key.pem", generate_key())

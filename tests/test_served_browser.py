@@ -202,6 +202,7 @@ def test_the_keyboard_alone_gets_to_an_entry(opened: Opened) -> None:
         assert reached == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_never_scrolls_sideways_and_every_text_can_be_read(
     scheme: str, served: Served, opened: Opened, tmp_path: Path
