@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.inputs import Scores
 from adversarial.losses import class_loss
 
@@ -63,11 +63,13 @@ class Flip:
     """A wrong class decision, or a given one. Done at the first success.
 
     labels: int64 [batch], the right decisions. targets: int64 [batch] or None; a target equal to its label is
-    refused, since it is reached by doing nothing.
+    refused, since it is reached by doing nothing. highest: the largest class that is named where nobody has looked
+    whether the victim decides so many; -1 where somebody has.
     """
 
     labels: Tensor
     targets: Tensor | None = None
+    highest: int = -1
 
     def __post_init__(self) -> None:
         if self.targets is not None and bool((self.targets == self.labels).any()):
@@ -79,6 +81,10 @@ class Flip:
         return self.targets is not None
 
     def loss(self, scores: Scores, name: str, towards: Tensor | None = None) -> Tensor:
+        """Raises NotApplicable where no class is decided, or not so many."""
+        if scores.values.ndim != 2 or scores.values.shape[1] <= self.highest:
+            wanted = "a class decision" if self.highest < 0 else f"a decision for class {self.highest}, counted from 0"
+            raise NotApplicable(f"{wanted} is attacked, and the victim answers {list(scores.values.shape[1:])} a row")
         return class_loss(name)(scores.values, self.labels, self.targets if towards is None else towards)
 
     def judge(self, scores: Scores) -> Judgement:
@@ -88,7 +94,8 @@ class Flip:
         return Judgement(success, success.to(torch.float32), success)
 
     def take(self, rows: Tensor) -> Flip:
-        return Flip(self.labels[rows], None if self.targets is None else self.targets[rows])
+        targets = None if self.targets is None else self.targets[rows]
+        return Flip(self.labels[rows], targets, self.highest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ class Scores:
     def __len__(self) -> int:
         return len(self.values)
 
+    def take(self, rows: Tensor) -> Scores:
+        """Some rows, by index; int64 [rows]."""
+        return Scores(self.values[rows], None if self.mask is None else self.mask[rows], self.reader)
+
     def detach(self) -> Scores:
         return Scores(self.values.detach(), self.mask, self.reader)
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from adversarial.answers import Context, Gradient, Jacobian, Outcome
 from adversarial.best import Best, first_of_each
+from adversarial.confirming import confirmed
 from adversarial.derivatives import changes_of_choices, gradients_of_columns
 from adversarial.errors import AccessDenied, NotApplicable, QueryLimitReached
-from adversarial.goals import Goal, Judgement, RelativeGoal
-from adversarial.inputs import Inputs, Scores, joined
+from adversarial.goals import Goal
+from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.spaces.kinds import discrete, is_continuous
@@ -99,8 +100,9 @@ class Problem:
             raise NotApplicable("transfer needs another model of the task to make its examples on")
         return self._surrogates
 
-    def evaluate(self, d: Tensor, loss: str = "ce", towards: Tensor | None = None) -> Outcome:
-        """One forward without a gradient. loss, towards: as a Goal has them.
+    def evaluate(self, d: Tensor, loss: str | None = "ce", towards: Tensor | None = None) -> Outcome:
+        """One forward without a gradient. loss, towards: as a Goal has them; without a loss only what succeeds is kept,
+        for it would be compared with losses of another kind.
 
         Raises AccessDenied where the threat allows no queries, QueryLimitReached where a row has none left, and
         DeadlineReached.
@@ -110,7 +112,7 @@ class Problem:
         self._spend(len(self._rows))
         with torch.no_grad():
             scores = self._answer(self.space.apply(d))
-            losses = self.goal.loss(scores, loss, towards)
+            losses = None if loss is None else self.goal.loss(scores, loss, towards)
         success = self._judge(d, scores, losses, loss, towards)
         if self.threat.access == "labels":
             return Outcome(success, None, None)
@@ -214,36 +216,6 @@ class Problem:
         view.goal = goal
         return view
 
-    def knowing_clean_scores(self, loss: str) -> Problem:
-        """The same rows with a goal that knows the victim's answers to the undisturbed inputs, if the loss compares
-        with them: one query a row. Any other loss asks nothing, and the problem is returned as it is."""
-        if not isinstance(self.goal, RelativeGoal) or loss not in self.goal.relative_losses:
-            return self
-        return self.wanting(self.goal.relative_to(self.clean_scores()))
-
-    def clean_scores(self) -> Scores:
-        """The victim's answers to the undisturbed inputs: one query a row, for attacks that plan by them.
-
-        Rows that succeed as they are are noted. No loss is: it would be compared with losses of another kind, and a
-        row whose search starts lower would keep its undisturbed input as its best. Raises as evaluate does.
-        """
-        if self.threat.access not in ("gradient", "scores"):
-            raise AccessDenied(f"{self.threat} shows no scores; expected access 'gradient' or 'scores'")
-        parts = []
-        for view in self.batches():
-            view._spend(len(view))
-            d = view.space.null()
-            with torch.no_grad():
-                scores = view._answer(view.space.apply(d))
-            parts.append(scores)
-            already = view.goal.judge(scores).success.nonzero().squeeze(1)
-            if len(already):
-                mask = None if scores.mask is None else scores.mask[already]
-                own = Scores(scores.values[already], mask, scores.reader)
-                lowest = torch.full((len(already),), -torch.inf, device=d.device)
-                view.take(already)._judge(d[already], own, lowest, "ce")
-        return joined(parts)
-
     def batches(self) -> Iterator[Problem]:
         """The rows in order, as many at a time as fit into one pass."""
         if len(self) <= self.width:
@@ -296,36 +268,26 @@ class Problem:
         self.ledger.backward(len(self._rows) * len(gradients))
         return gradients
 
-    def _judge(self, d: Tensor, scores: Scores, losses: Tensor, loss: str, towards: Tensor | None = None) -> Tensor:
+    def _judge(
+        self, d: Tensor, scores: Scores, losses: Tensor | None, loss: str | None, towards: Tensor | None = None
+    ) -> Tensor:
         verdict = self.goal.judge(scores)
+        if losses is None:
+            losses = torch.full_like(verdict.damage, -torch.inf)
         if self._half and bool(verdict.success.any()):
-            verdict, losses = self._confirmed(d, verdict, losses, loss, towards)
+            self.ledger.forward(int(verdict.success.sum()), queries=0)  # the same answer once more, to be sure of it
+            inputs = self.space.apply(d.detach())
+            verdict, losses = confirmed(self._victim, self.goal, inputs, verdict, losses, loss, towards)
         # Scores that are not finite are a diagnostic; were an infinite loss the highest, a search would head for them.
         losses = torch.where(torch.isnan(losses) | ~scores.finite(), -torch.inf, losses)
         damage = verdict.damage
         if self.minimum_norm:
             damage = torch.where(verdict.success, -self.space.norm(d.detach()), -torch.inf)
-        self._best.offer(self._rows, d.detach(), verdict.success, damage, losses, verdict.done, self._repeated)
+        offered = (self._rows, d.detach(), verdict.success, damage, losses, verdict.done)
+        if loss is None:
+            offered = tuple(part[verdict.success] for part in offered)  # type: ignore[assignment]
+        self._best.offer(*offered, self._repeated)
         return verdict.success
-
-    def _confirmed(
-        self, d: Tensor, verdict: Judgement, losses: Tensor, loss: str, towards: Tensor | None
-    ) -> tuple[Judgement, Tensor]:
-        """The successes judged again on a float32 pass; a row that fails it is no success, whatever bfloat16 says."""
-        rows = verdict.success.nonzero().squeeze(1)
-        self.ledger.forward(len(rows), queries=0)  # the same answer once more, to be sure of it
-        with torch.no_grad():
-            goal, scores = self.goal.take(rows), self._victim(self.space.apply(d.detach()).take(rows))
-            towards = None if towards is None else towards[rows]
-            sure, found = goal.judge(scores), goal.loss(scores, loss, towards)
-        return (
-            Judgement(
-                verdict.success.index_copy(0, rows, sure.success),
-                verdict.damage.index_copy(0, rows, sure.damage),
-                verdict.done.index_copy(0, rows, sure.done),
-            ),
-            losses.index_copy(0, rows, found.to(losses.dtype)),
-        )
 
     def _checked(self, values: Tensor) -> Tensor:
         # The largest entry says both whether a row is all zero and, since NaN and inf win, whether it is finite.

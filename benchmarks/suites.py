@@ -51,12 +51,24 @@ class Suite:
 _ACCESS: Final = {"noise": "none", "transfer": "surrogate", "greedy-words": "scores"}  # else gradient
 
 
-def _trials(
-    task: str, threat: str, attacks: Mapping[str, Mapping[str, Any]], goal: str, batch_size: int
-) -> Iterable[TrialSpec]:
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """How a task is attacked in a suite: goal, rows at once, batches loaded together."""
+
+    task: str
+    goal: str
+    batch_size: int
+    queue: int = 1
+
+
+def _clean(setting: _Setting) -> TrialSpec:
+    return TrialSpec(setting.task, NONE, NONE, goal=setting.goal, batch_size=setting.batch_size)
+
+
+def _trials(setting: _Setting, threat: str, attacks: Mapping[str, Mapping[str, Any]]) -> Iterable[TrialSpec]:
     for attack, params in attacks.items():
-        access = _ACCESS.get(attack, "gradient")
-        yield TrialSpec(task, attack, f"{threat}@{access}", MappingProxyType(dict(params)), goal, batch_size)
+        target, given = f"{threat}@{_ACCESS.get(attack, 'gradient')}", MappingProxyType(dict(params))
+        yield TrialSpec(setting.task, attack, target, given, setting.goal, setting.batch_size)
 
 
 _SIGN: Final[Mapping[str, Any]] = {"distribution": "sign"}
@@ -66,6 +78,7 @@ _APGD: Final[Mapping[str, Any]] = {"steps": 50}
 _APGDS: Final[Mapping[str, Mapping[str, Any]]] = {"apgd-ce": _APGD, "apgd-dlr": _APGD, "apgd-t": _APGD}
 # The likelihood of the right words falls wherever one word is wrong; frame margins turn to those that are still right.
 _FRAMES: Final[Mapping[str, Any]] = {"steps": 20, "loss": "frame-margin"}
+_FORCE_0, _FORCE_1 = ({"force": {"action": action}} for action in range(2))  # an episode counts with its worst
 
 _PIXELS = "pixels-linf:0.15"
 _WAVEFORM = "waveform-snr:28"
@@ -73,41 +86,27 @@ _WORDS = "words-l0:3"
 _EMBEDDINGS = "embeddings-l2:1"
 _OBSERVATIONS = "observations-linf:0.3"
 
+_IMAGE_1: Final = _Setting("image-digits", "flip", 200)
+_SPEECH: Final = _Setting("speech-digits", "worst", 32)
+_TEXT_1: Final = _Setting("sentiment-reviews", "flip", 64)
+_CONTROL: Final = _Setting("control-cartpole", "flip", 100)
+_GIVEN: Final = {"noise": _SIGN, "fgsm": {}, "pgd": _PGD}
+
 MINI_1: Final = Suite(
     name="mini@1",
     summary="four tasks, three models each, noise and the strongest cheap searches; minutes on two cores",
     trials=(
-        TrialSpec("image-digits", NONE, NONE, batch_size=200),
+        _clean(_IMAGE_1),
         # hotflip and others are in every task's list: where a pair does not fit, its cell says why.
-        *_trials(
-            "image-digits", _PIXELS, {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, **_APGDS, "hotflip": {}}, "flip", 200
-        ),
-        TrialSpec("speech-digits", NONE, NONE, goal="worst", batch_size=32),
-        *_trials(
-            "speech-digits",
-            _WAVEFORM,
-            {"noise": _SIGN, "fgsm": {}, "pgd": _FRAMES, "apgd-ce": {"steps": 20}, "hotflip": {}},
-            "worst",
-            32,
-        ),
-        TrialSpec("sentiment-reviews", NONE, NONE, batch_size=64),
-        *_trials(
-            "sentiment-reviews",
-            _WORDS,
-            {"noise": {}, "fgsm": {}, "pgd": _PGD, "hotflip-one-step": {}, "hotflip": {}, "greedy-words": {}},
-            "flip",
-            64,
-        ),
-        *_trials("sentiment-reviews", _EMBEDDINGS, {"noise": _SIGN, "fgsm": {}, "pgd": _PGD}, "flip", 64),
-        TrialSpec("control-cartpole", NONE, NONE, batch_size=100),
-        *_trials(
-            "control-cartpole",
-            _OBSERVATIONS,
-            {"noise": _SIGN, "fgsm": {}, "pgd": _PGD, "apgd-dlr": {"steps": 10}, "force": {"action": 0}, "hotflip": {}},
-            "flip",
-            100,
-        ),
-        *_trials("control-cartpole", _OBSERVATIONS, {"force": {"action": 1}}, "flip", 100),
+        *_trials(_IMAGE_1, _PIXELS, {**_GIVEN, **_APGDS, "hotflip": {}}),
+        _clean(_SPEECH),
+        *_trials(_SPEECH, _WAVEFORM, {**_GIVEN, "pgd": _FRAMES, "apgd-ce": {"steps": 20}, "hotflip": {}}),
+        _clean(_TEXT_1),
+        *_trials(_TEXT_1, _WORDS, {**_GIVEN, "noise": {}, "hotflip-one-step": {}, "hotflip": {}, "greedy-words": {}}),
+        *_trials(_TEXT_1, _EMBEDDINGS, _GIVEN),
+        _clean(_CONTROL),
+        *_trials(_CONTROL, _OBSERVATIONS, {**_GIVEN, "apgd-dlr": {"steps": 10}, **_FORCE_0, "hotflip": {}}),
+        *_trials(_CONTROL, _OBSERVATIONS, _FORCE_1),
     ),
     ranking_threats=MappingProxyType(
         {
@@ -124,30 +123,14 @@ MINI_1: Final = Suite(
 _CURVE: Final = (0.25, 0.5, 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """How a task is attacked in a suite: goal, rows at once, batches loaded together."""
-
-    task: str
-    goal: str
-    batch_size: int
-    queue: int = 1
-
-
 _IMAGE: Final = _Setting("image-digits", "flip", 100, queue=4)
-_SPEECH: Final = _Setting("speech-digits", "worst", 32)
 _TEXT: Final = _Setting("sentiment-reviews", "flip", 64, queue=4)
-_CONTROL: Final = _Setting("control-cartpole", "flip", 100)
 
 _GOALS: Final = {"cw-ctc": "target"}
 # Attacks that are measured at several budgets: those that look for the nearest success say it without another pass.
 _CURVED: Final = frozenset(
     {"noise", "pgd", "force", "hotflip", "greedy-words", "deepfool", "cw", "cw-ctc", "jsma", "jsma-words"}
 )
-
-
-def _clean(setting: _Setting) -> TrialSpec:
-    return TrialSpec(setting.task, NONE, NONE, goal=setting.goal, batch_size=setting.batch_size)
 
 
 def _specs(setting: _Setting, threat: str, attacks: Mapping[str, Mapping[str, Any]]) -> Iterable[TrialSpec]:
@@ -223,8 +206,8 @@ MINI_2: Final = Suite(
             _OBSERVATIONS,
             {"noise": _SIGN, "fgsm": {}, "apgd-dlr": {"steps": 10}, "deepfool": {}, "universal": {}, "transfer": {}},
         ),
-        *_specs(_CONTROL, _OBSERVATIONS, {"pgd": {"steps": 10}, "force": {"action": 0}}),
-        *_specs(_CONTROL, _OBSERVATIONS, {"force": {"action": 1}}),
+        *_specs(_CONTROL, _OBSERVATIONS, {"pgd": {"steps": 10}, **_FORCE_0}),
+        *_specs(_CONTROL, _OBSERVATIONS, _FORCE_1),
         *_specs(_CONTROL, "observations-l0:2", {"jsma": {"share": 1.0}}),
     ),
     ranking_threats=MINI_1.ranking_threats,
@@ -255,7 +238,6 @@ _WORDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "trigger-words": {},
 }
 _FULL: Final = {**_STEPPED, "jsma": {}, **_WORDED, "cw-ctc": {}, "force": {}}
-_FULL_SPEECH: Final = {**_FULL, "pgd": {"steps": 40, "loss": "frame-margin"}}
 _FULL_CONTROL: Final = {
     **_FULL,
     "pgd": {"steps": 20},
@@ -276,13 +258,13 @@ FULL_1: Final = Suite(
         *_specs(_IMAGE, "pixels-l1:4", _OTHER_NORMS),
         *_specs(_IMAGE, "pixels-l0:8", {"noise": _SIGN, "jsma": {"share": 0.25}}),
         _clean(_SPEECH),
-        *_specs(_SPEECH, _WAVEFORM, _FULL_SPEECH),
+        *_specs(_SPEECH, _WAVEFORM, {**_FULL, "pgd": {**_FRAMES, "steps": 40}}),
         _clean(_TEXT),
         *_specs(_TEXT, _WORDS, _FULL),
         *_specs(_TEXT, _EMBEDDINGS, {**_STEPPED, "jsma": {}}),
         _clean(_CONTROL),
         *_specs(_CONTROL, _OBSERVATIONS, {name: how for name, how in _FULL_CONTROL.items() if name != "jsma"}),
-        *_specs(_CONTROL, _OBSERVATIONS, {"force": {"action": 1}}),
+        *_specs(_CONTROL, _OBSERVATIONS, _FORCE_1),
         *_specs(_CONTROL, "observations-l2:0.4", {"noise": _SIGN, "pgd": {"steps": 20}, "deepfool": {}}),
         *_specs(_CONTROL, "observations-l0:2", {"noise": _SIGN, "jsma": {"share": 1.0}}),
     ),

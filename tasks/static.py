@@ -245,7 +245,9 @@ class _Search:
         scores = self._scores(inputs)
         if undisturbed:
             # The first row is the most padded one of its batch, where rows differ in length.
-            self.trace.look(self._victim, inputs, scores)
+            everyone = torch.arange(len(inputs), device=inputs.values.device)
+            for rows in torch.split(everyone, self._trial.batch_size):
+                self.trace.look(self._victim, inputs.take(rows), scores.take(rows))
         self.trace.add_scores(scores)
         judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adversarial.attacks.pgd import features_of
+from adversarial.clean import clean_scores, knowing_clean_scores
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip
 from adversarial.problem import Problem
@@ -36,7 +37,7 @@ def apgd(problem: Problem, *, steps: int = 100, restarts: int = 1, loss: str = "
     if targets < 0:
         raise InvalidOption(f"targets must be at least 0, got {targets}")
     bounded(problem.space)
-    problem = problem.knowing_clean_scores(loss)
+    problem = knowing_clean_scores(problem, loss)
     classes = _likeliest(problem, targets) if targets else None
     schedule = Schedule.of(steps, sparse=continuous(problem.space).sparse)
 
@@ -156,7 +157,7 @@ def _likeliest(problem: Problem, count: int) -> Tensor:
     """The wrong classes of each row, the likeliest first; int64 [rows of the whole batch, at most count]."""
     if not isinstance(problem.goal, Flip) or problem.goal.targets is not None:
         raise NotApplicable("a search towards each wrong class needs a goal of any wrong class")
-    scores = problem.clean_scores().values
+    scores = clean_scores(problem).values
     if scores.ndim != 2:
         raise NotApplicable(f"no class decision here: the victim answers {list(scores.shape[1:])} a row")
     # A class at -inf is never decided, and still comes before the label.

@@ -17,7 +17,7 @@ def force(
     Flips of each step on its own alternate and cancel: pushed left and right in turn, an agent stands still. The same
     action at every step adds up. Which action does most harm the attack does not know: a trial for each, and an
     episode counts with its worst. Costs what pgd costs, for the rows that decide otherwise. Raises NotApplicable where
-    there is no class decision.
+    there is no decision among classes, or none so many.
     """
     if not isinstance(problem.goal, Flip):
         raise NotApplicable("no decision among actions here: a given action can be forced only where there is one")
@@ -26,5 +26,5 @@ def force(
     others = problem.take(problem.goal.labels != action)
     if len(others):
         targets = problem.goal.labels.new_full((len(others),), action)
-        aimed = others.wanting(Flip(others.goal.labels, targets))  # type: ignore[attr-defined]
+        aimed = others.wanting(Flip(others.goal.labels, targets, highest=action))  # type: ignore[attr-defined]
         pgd(aimed, steps=steps, relative_step=relative_step, restarts=restarts, loss="margin")

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from adversarial.clean import knowing_clean_scores
 from adversarial.errors import InvalidOption
 from adversarial.problem import Problem
 from adversarial.search import State, search
@@ -39,7 +40,7 @@ def pgd(
     if not 0 <= momentum <= 1:
         raise InvalidOption(f"momentum must be in [0, 1], got {momentum}")
     bounded(problem.space)
-    problem = problem.knowing_clean_scores(loss)
+    problem = knowing_clean_scores(problem, loss)
     share = min(1.0, 2.5 / steps) if relative_step is None else relative_step
 
     def start(view: Problem, member: Tensor) -> State:
