@@ -33,7 +33,8 @@ from leaderboard.compare import Change, Comparison, compare, render_comparison, 
 from leaderboard.results import Cell, Diagnostic, Plan, Result, ResultError, canonical_json
 from leaderboard.rows import Board, EntryRow
 from leaderboard.statistics import RankInterval
-from leaderboard.table import PLAIN_WIDTH, console, print_board
+from leaderboard.table import print_board
+from leaderboard.terminal import PLAIN_WIDTH, console
 
 
 GOLDEN = Path(__file__).parent / "golden_board.txt"
