@@ -71,6 +71,7 @@ def cells_on(data: OwnData, model: ModelRef) -> dict[str, PlannedCell]:
     return {cell.cell.label: cell for cell in planned}
 
 
+@pytest.mark.slow
 def test_records_are_the_same_whatever_was_read_before(tmp_path: Path) -> None:
     hf_models.save_text(tmp_path / "reader")
     data, source = data_with(tmp_path, "mine"), f"hf:{tmp_path / 'reader'}"

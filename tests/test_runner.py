@@ -82,6 +82,7 @@ def test_an_attack_that_changes_padding_fails_its_cell(tmp_path: Path) -> None:
     assert "padding" in results["smear"].reason
 
 
+@pytest.mark.slow
 def test_a_dead_worker_costs_one_cell(tmp_path: Path) -> None:
     cells = planned_cells(NONE, "vanish", "fgsm")
     summary, results = run(cells, RunFolder(tmp_path), Process(1))
@@ -97,6 +98,7 @@ def test_a_cell_out_of_time_says_so(tmp_path: Path) -> None:
     assert results["fgsm"].status == "ok"
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.executors.GRACE_SECONDS", 2.0)
     cells = with_timeout(planned_cells("hang", "fgsm"), 20.0)

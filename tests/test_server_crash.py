@@ -42,6 +42,7 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_an_upload_loses_nothing_that_it_acknowledged(where: Place, tmp_path: Path) -> None:
     first, first_data = bundle(tmp_path, "first")
     second, second_data = bundle(tmp_path, "second")
@@ -65,6 +66,7 @@ def test_a_server_killed_in_an_upload_loses_nothing_that_it_acknowledged(where: 
             assert reaches(client, one, "accepted")["attempts"] == 1
 
 
+@pytest.mark.slow
 @both
 def test_a_server_killed_again_and_again_while_clients_submit(where: Place, tmp_path: Path) -> None:
     made = dict(bundle(tmp_path, f"net{number:02}") for number in range(24))
@@ -111,6 +113,7 @@ def test_a_server_killed_again_and_again_while_clients_submit(where: Place, tmp_
             sender.join(30)
 
 
+@pytest.mark.slow
 @both
 def test_a_killed_workers_job_is_anothers_and_its_verifier_dies_with_it(where: Place, tmp_path: Path) -> None:
     made, data = bundle(tmp_path, "brief")

@@ -103,6 +103,7 @@ def nonsense(genuine: Files, count: int) -> Iterator[tuple[str, bytes]]:
         yield f"seed {seed}", packed(files)
 
 
+@pytest.mark.slow
 def test_a_server_stores_exactly_what_it_accepts(server: Server, genuine: Files, tmp_path: Path) -> None:
     """The owner may sign nonsense: it is taken where the reader opens it, its board exists and its name is free."""
     before = kept(server.where)

@@ -74,6 +74,7 @@ def repacked(folder: Path, target: Path, change: Change) -> Verdict:
     return verify(target / "forged.rab", catalog(), rerun=1, nonce="00")
 
 
+@pytest.mark.slow
 def test_an_honest_bundle_is_scored_and_measured_again(measured: Path) -> None:
     scored = verify(measured / "one.rab", catalog())
     assert scored.level == "re-scored", scored.reasons
