@@ -18,7 +18,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no process is left with one when the others have nothing to do."""
+    """Files with slow tests come first, so that no process is left with one when the others have nothing to do.
+
+    The processes of pytest-xdist run nothing where they name a test differently.
+    """
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"expected a name that each process gives, got {item.nodeid}: state its ids")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

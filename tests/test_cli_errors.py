@@ -243,7 +243,10 @@ def folder_instead(pattern: str) -> Callable[[Path], None]:
         folder_instead("cells/*.json"),
         lambda folder: (folder / "journal.jsonl").mkdir(),
     ],
-    ids=str,
+    ids=[
+        *("plan-cut", "plan-of-another-kind", "plan-no-text", "plan-nested", "plan-a-folder"),
+        *("cell-cut", "cell-no-text", "cell-nested", "cell-a-folder", "journal-a-folder"),
+    ],
 )
 def test_a_damaged_folder_stops_with_the_path(
     command: str, spoil: Callable[[Path], None], place: Path, tmp_path: Path
