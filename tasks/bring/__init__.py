@@ -102,10 +102,10 @@ class Brought:
     """A model that is ready to be attacked.
 
     hash: SHA-256 over the names and contents of its files; of code and weights for python:. files: what a bundle
-    carries, by its name in the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture, sizes, label
-    map). carried: whether a bundle holds the model; an entry without stays `claimed`. others: scores after those of the
-    classes, for what the model says that is none of them. notes: what its owner should know before it is measured, by
-    what it is about.
+    carries, by its name in the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture,
+    sizes, label map). carried: whether a bundle holds the model; an entry without stays `claimed`. others: scores after
+    those of the classes, for what the model says that is none of them. notes: what its owner should know before it is
+    measured, by what it is about.
     """
 
     source: Source
