@@ -15,7 +15,7 @@ class Best:
     d: [batch, ...]. success, known, done: bool [batch]; known means that d was seen by the victim. damage, loss:
     float32 [batch]. asked: int64 [batch], answers that the row has used; asked_at_success: its value at the first
     success, -1 before. The rest feeds the diagnostics: first_loss, top_loss float32 [batch]; gradients,
-    zero_gradients, broken_gradients: int64 [batch].
+    zero_gradients, broken_gradients, broken_scores: int64 [batch].
     """
 
     d: Tensor
@@ -31,6 +31,7 @@ class Best:
     gradients: Tensor
     zero_gradients: Tensor
     broken_gradients: Tensor
+    broken_scores: Tensor
 
     @classmethod
     def start(cls, null: Tensor) -> Best:
@@ -51,6 +52,7 @@ class Best:
             gradients=full(0, torch.int64),
             zero_gradients=full(0, torch.int64),
             broken_gradients=full(0, torch.int64),
+            broken_scores=full(0, torch.int64),
         )
 
     def offer(
@@ -91,6 +93,11 @@ class Best:
             )
             self.success[fresh] = True
             self.done[rows] |= done
+
+    def note_scores(self, rows: Tensor, finite: Tensor) -> None:
+        """Counts answers that are no decision; finite: bool, a value a row of rows."""
+        if not bool(finite.all()):
+            self.broken_scores.index_add_(0, rows, (~finite).to(torch.int64))
 
     def note_gradients(self, rows: Tensor, zero: Tensor, broken: Tensor) -> None:
         """Counts gradients that are exactly zero and gradients that are not finite; bool, a value a row of rows."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adversarial.errors import ModelError
 from adversarial.victims import freeze, mode_of, modules_of
@@ -18,9 +18,9 @@ def borrowed(*models: object) -> Iterator[None]:
     """While this lasts, the modules in `models` (modules, functions, victims) are in evaluation mode and frozen, and
     gradients can be taken, whatever the caller has switched off.
 
-    Afterwards, also after an error, each part is in its own mode again, each weight as trainable as before, and torch's
-    generators go on where they were. Nothing writes into `.grad`. Raises ModelError for weights that nobody can
-    differentiate through.
+    Afterwards, also after an error, each part is in its own mode again, each weight as trainable as before, each buffer
+    holds what it held, and torch's generators go on where they were. Nothing writes into `.grad`. Raises ModelError for
+    weights that nobody can differentiate through.
     """
     modules = [module for model in models for module in modules_of(model)]
     _check_weights(modules)
@@ -44,12 +44,14 @@ def weights_device(model: object) -> torch.device | None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """How a module was found: its mode, that of each part of it, and the weights that were trainable."""
+    """How a module was found: its mode, that of each part of it, the weights that were trainable, and what its buffers
+    held."""
 
     module: nn.Module
     training: bool
     modes: tuple[tuple[nn.Module, bool], ...]
     trainable: tuple[nn.Parameter, ...]
+    buffers: tuple[tuple[nn.Module, str, Tensor, Tensor], ...]
 
     @classmethod
     def of(cls, module: nn.Module) -> _Found:
@@ -58,13 +60,25 @@ class _Found:
             mode_of(module),
             tuple((part, mode_of(part)) for part in module.modules()),
             tuple(weight for weight in module.parameters() if weight.requires_grad),
+            tuple(
+                (part, name, buffer, buffer.detach().clone())
+                for part in module.modules()
+                for name, buffer in part.named_buffers(recurse=False)
+            ),
         )
 
     def restore(self) -> None:
         if self.training and not mode_of(self.module):
-            # A module may do more than set flags, as adapters do that merge their weights for evaluation.
-            with contextlib.suppress(NotImplementedError):
+            # A module may do more than set flags, as adapters do that merge their weights for evaluation; and where its
+            # own way fails, whatever it raises, the rest is still to be given back.
+            with contextlib.suppress(Exception):
                 self.module.train()
+        for part, name, buffer, held in self.buffers:
+            if not torch.equal(buffer, held):
+                with torch.no_grad():
+                    buffer.copy_(held)
+            if getattr(part, name, None) is not buffer:
+                setattr(part, name, buffer)
         for part, mode in self.modes:
             if mode_of(part) != mode:
                 part.training = mode

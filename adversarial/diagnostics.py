@@ -6,6 +6,7 @@ Every threshold stands here, once. A finding that is `invalid` takes the number 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,10 +19,10 @@ from adversarial.victims import Victim, ask
 
 
 ZERO_GRADIENT_SHARE: Final = 0.05
-FLAT_LOSS_SHARE: Final = 0.10
+FLAT_LOSS_SHARE: Final = 0.20
+LOST_SUCCESS_SHARE: Final = 0.05
 ZERO_PERTURBATION_SHARE: Final = 0.50
-BATCH_TOLERANCE: Final = 1e-3
-REPEAT_TOLERANCE: Final = 1e-5
+TOLERANCE: Final = 1e-3  # of scores' size, between two ways to the same answer; half precision rounds to half of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class Trace:
     flat_losses: int = 0
     unmoved: int = 0
     broken_scores: int = 0
+    broken_on_the_way: int = 0
+    successes: int = 0
+    lost_successes: int = 0
     batch_gap: float = 0.0
     repeat_gap: float = 0.0
     gradient_gap: float = 0.0
@@ -66,6 +70,12 @@ class Trace:
         self.searched += int(searched.sum())
         self.flat_losses += int((searched & ~best.success & (best.top_loss <= best.first_loss)).sum())
         self.unmoved += int((fresh & (distance == 0)).sum())
+        self.broken_on_the_way += int((best.broken_scores > 0).sum())
+
+    def add_verdicts(self, searched: Tensor, judged: Tensor) -> None:
+        """Compares what a search saw succeed, bool [batch], with what succeeds when its examples are judged."""
+        self.successes += int(searched.sum())
+        self.lost_successes += int((searched & ~judged).sum())
 
     def add_scores(self, scores: Scores) -> None:
         """Adds the victim's answers to the final inputs."""
@@ -76,13 +86,17 @@ class Trace:
         self.batch_gap = max(self.batch_gap, _gap(_real(together, row), _real(alone, 0)))
 
     def look(self, victim: Victim, inputs: Inputs, answered: Scores) -> None:
-        """Asks for answers that the victim has given once more: the first row alone, all again, and with gradients on.
+        """Asks for answers that the victim has given once more: a row alone, all again, all in reverse, and with
+        gradients on.
 
         What a victim says must depend on what it reads and on nothing else: neither on the rest of the batch, nor on
         chance, nor on whether somebody follows its gradients.
         """
-        self.add_batch_gap(answered, 0, ask(victim, inputs.alone(0)))
+        self.add_batch_gap(answered, 0, _alone(victim, inputs))
         self.repeat_gap = max(self.repeat_gap, _gap(answered, ask(victim, inputs)))
+        if len(inputs) > 1:
+            back = torch.arange(len(inputs) - 1, -1, -1, device=inputs.values.device)
+            self.batch_gap = max(self.batch_gap, _gap(answered, ask(victim, inputs.take(back)).take(back)))
         if not victim.differentiable:
             return
         copy = inputs.clone()
@@ -99,15 +113,15 @@ class Trace:
             found.append(
                 Finding("non-finite-scores", "invalid", f"{self.broken_scores} rows of scores hold NaN or inf")
             )
-        if self.batch_gap > BATCH_TOLERANCE:
+        if self.batch_gap > TOLERANCE:
             found.append(
                 Finding(
                     "batched-not-single",
                     "invalid",
-                    f"a row's scores alone and in a batch differ by {self.batch_gap:.2g} of their size",
+                    f"a row's scores in other company differ by {self.batch_gap:.2g} of their size",
                 )
             )
-        if self.repeat_gap > REPEAT_TOLERANCE:
+        if self.repeat_gap > TOLERANCE:
             found.append(
                 Finding(
                     "not-deterministic",
@@ -115,7 +129,23 @@ class Trace:
                     f"two passes on the same inputs differ by {self.repeat_gap:.2g} of the scores' size",
                 )
             )
-        if self.gradient_gap > BATCH_TOLERANCE:
+        if self.lost_successes > LOST_SUCCESS_SHARE * max(self.successes, 1):
+            found.append(
+                Finding(
+                    "successes-not-seen-again",
+                    "invalid",
+                    f"{self.lost_successes} of {self.successes} successes of the search were none when judged",
+                )
+            )
+        if self.broken_on_the_way > ZERO_GRADIENT_SHARE * max(self.rows, 1):
+            found.append(
+                Finding(
+                    "non-finite-scores-on-the-way",
+                    "suspect",
+                    f"{self.broken_on_the_way} rows met NaN or inf while they were searched",
+                )
+            )
+        if self.gradient_gap > TOLERANCE:
             found.append(
                 Finding(
                     "depends-on-gradients",
@@ -139,7 +169,7 @@ class Trace:
                     f"{self.all_zero_gradients} of {self.with_gradients} rows saw only zero gradients",
                 )
             )
-        if self.flat_losses > FLAT_LOSS_SHARE * max(self.searched, 1):
+        if moves and self.flat_losses > FLAT_LOSS_SHARE * max(self.searched, 1):
             found.append(
                 Finding(
                     "loss-not-rising",
@@ -156,6 +186,14 @@ class Trace:
                 )
             )
         return tuple(found)
+
+
+def _alone(victim: Victim, inputs: Inputs) -> Scores:
+    """The first row's answer alone: without the padding at its end where the victim reads rows of any length."""
+    if inputs.mask is not None:
+        with contextlib.suppress(RuntimeError, ValueError, IndexError):
+            return ask(victim, inputs.alone(0))
+    return ask(victim, inputs.take(torch.zeros(1, dtype=torch.int64, device=inputs.values.device)))
 
 
 def _real(scores: Scores, row: int) -> Scores:

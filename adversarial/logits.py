@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from adversarial.errors import ModelError
@@ -16,7 +17,13 @@ def logits_of(answer: object, rows: int) -> Tensor:
     a dict's only tensor. Looks at shapes and types alone. Raises ModelError with what to do for all else.
     """
     values = answer if isinstance(answer, Tensor) else _tensor_of(answer)
-    if values.ndim == 2 and values.shape[0] == rows and values.shape[1] > 1 and values.is_floating_point():
+    if (
+        values.layout == torch.strided
+        and values.ndim == 2
+        and values.shape[0] == rows
+        and values.shape[1] > 1
+        and values.is_floating_point()
+    ):
         return values.float()
     raise ModelError(_fault(values, rows))
 
@@ -25,6 +32,8 @@ def _fault(values: Tensor, rows: int) -> str:
     """Why these are no logits of so many rows, and what to do."""
     shape = list(values.shape)
     given = f"the model answers {shape} to {'one row' if rows == 1 else f'{rows} rows'}"
+    if values.layout != torch.strided:
+        return f"{given}, {values.layout}; expected a dense tensor: call .to_dense()"
     if not values.is_floating_point():
         return f"{given}, of {values.dtype}; expected logits, the floats that a decision is made of"
     if values.ndim == 0 or (values.ndim == 1 and rows == 1 and shape != [1]):

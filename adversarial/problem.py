@@ -272,14 +272,15 @@ class Problem:
         self, d: Tensor, scores: Scores, losses: Tensor | None, loss: str | None, towards: Tensor | None = None
     ) -> Tensor:
         verdict = self.goal.judge(scores)
-        if losses is None:
-            losses = torch.full_like(verdict.damage, -torch.inf)
+        losses = torch.full_like(verdict.damage, -torch.inf) if losses is None else losses
         if self._half and bool(verdict.success.any()):
             self.ledger.forward(int(verdict.success.sum()), queries=0)  # the same answer once more, to be sure of it
             inputs = self.space.apply(d.detach())
             verdict, losses = confirmed(self._victim, self.goal, inputs, verdict, losses, loss, towards)
         # Scores that are not finite are a diagnostic; were an infinite loss the highest, a search would head for them.
-        losses = torch.where(torch.isnan(losses) | ~scores.finite(), -torch.inf, losses)
+        finite = scores.finite()
+        self._best.note_scores(self._rows, finite | self.minimum_norm)  # without a bound an honest victim overflows
+        losses = torch.where(torch.isnan(losses) | ~finite, -torch.inf, losses)
         damage = verdict.damage
         if self.minimum_norm:
             damage = torch.where(verdict.success, -self.space.norm(d.detach()), -torch.inf)

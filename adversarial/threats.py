@@ -21,6 +21,9 @@ ACCESSES: Final[tuple[str, ...]] = get_args(Access)
 CONTINUOUS_SURFACES: Final = ("pixels", "waveform", "embeddings", "observations")
 WORD_SURFACES: Final = ("words", "characters")
 
+LARGEST: Final = 3.4e38  # number of float32, in which attacks reckon
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
+
 _PATTERN: Final = re.compile(
     r"(?P<surface>[a-z-]+)-(?P<norm>[a-z0-9]+):(?P<budget>[^*@<]+)"
     r"(?:\*(?P<share>[^@<]+))?@(?P<access>[a-z]+)(?:<=(?P<queries>\d+))?"
@@ -50,14 +53,16 @@ class Threat:
         _one_of("access", self.access, ACCESSES)
         if math.isnan(self.budget) or (self.norm != "snr" and self.budget < 0):
             raise InvalidThreat(f"budget must be a number of at least 0, got {self.budget}")
+        if LARGEST < abs(self.budget) < math.inf:
+            raise InvalidThreat(f"budget must be below {LARGEST:g}, or inf where there is no bound, got {self.budget}")
         if self.norm == "snr" and self.surface != "waveform":
             raise InvalidThreat(f"the norm snr bounds waveforms only, not {self.surface}")
         if self.surface in WORD_SURFACES and self.norm != "l0":
             raise InvalidThreat(f"{self.surface} are counted: use {self.surface}-l0:<count>, not {self.norm}")
         if not 0 < self.share <= 1:
             raise InvalidThreat(f"share of steps must be in (0, 1], got {self.share}")
-        if self.query_limit is not None and self.query_limit < 1:
-            raise InvalidThreat(f"query limit must be at least 1, got {self.query_limit}")
+        if self.query_limit is not None and not 1 <= self.query_limit < 1 << 63:
+            raise InvalidThreat(f"query limit must be at least 1 and fit into 64 bits, got {self.query_limit}")
 
     def __str__(self) -> str:
         share = "" if self.share == 1 else f"*{_exact(self.share)}"
@@ -83,6 +88,8 @@ class Threat:
         Raises InvalidThreat, saying the expected form, and for pixels-linf above 1, the whole range of a pixel: such
         a budget is nearly always one of 255 levels, `8` for `8/255`, and would break every model.
         """
+        if not isinstance(text, str):
+            raise InvalidThreat(f"a threat is a text like pixels-linf:0.1@gradient, got {text!r:.80}")
         found = _PATTERN.fullmatch(text if "@" in text else text + "@gradient")
         if found is None:
             raise InvalidThreat(
@@ -113,13 +120,18 @@ class Threat:
         if self.norm == "snr":
             budget = self.budget - 20 * math.log10(factor) if factor else math.inf
         else:
-            budget = self.budget * factor
+            budget = self.budget * factor if factor else 0.0  # not inf * 0
         return replace(self, budget=float(f"{budget:.12g}"))
 
 
 def _number(text: str) -> float:
     """A number or a fraction of two."""
     numerator, slash, denominator = text.partition("/")
+    for part in (numerator, denominator) if slash else (numerator,):
+        if _NUMBER.fullmatch(part) is None:
+            raise ValueError(f"could not convert {part!r} to a number")
+        if math.isinf(float(part)) and "inf" not in part:
+            raise ValueError(f"{part} is beyond all numbers; write inf where there is no bound")
     return float(numerator) / float(denominator) if slash else float(numerator)
 
 

@@ -105,7 +105,8 @@ def attack(
     threat allows less than the attack asks for, and AuditFailure if an attack or the model breaks the rules.
     """
     run = _Run.of(threat, seed, batch_size)
-    entry = catalog().attack(attack)
+    (name,) = _names(attack)
+    entry = catalog().attack(name)
     others = tuple(surrogates) if isinstance(surrogates, Sequence) else (surrogates,)
     with borrowed(model, *others):
         task, victim = array_task(inputs, labels, targets=targets, mask=mask, scale=scale, fit=fit), as_victim(model)
@@ -216,10 +217,12 @@ class _Run:
 def _names(attacks: str | Sequence[str] | None) -> tuple[str, ...]:
     if attacks is None:
         return ATTACKS
-    names = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    names = (attacks,) if isinstance(attacks, str) else attacks
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InvalidOption(f"attacks must be names of attacks, or one, got {attacks!r:.80}")
     if not names:
         raise InvalidOption("attacks names none, and a model that nothing attacks is not robust; leave it out for all")
-    return names
+    return tuple(names)
 
 
 def _is_search(entry: AttackEntry) -> bool:

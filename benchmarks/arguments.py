@@ -78,6 +78,8 @@ def as_classes(name: str, values: Array, device: torch.device) -> Tensor:
 
 def _tensor(name: str, values: Array) -> Tensor:
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_meta or values.is_quantized or values.is_nested:
+            raise DataError(f"{name} must be a dense tensor that holds its values, got {values.layout}, {values.dtype}")
         tensor = values.detach()
         return tensor.clone() if tensor.is_inference() else tensor
     try:
@@ -112,10 +114,13 @@ def look_at(victim: Victim, task: ArrayTask) -> None:
     device = weights_device(victim)
     if device is not None and device != values.device:
         raise ModelError(f"the model is on {device}, the inputs are on {values.device}; move one of them with .to(...)")
-    classes = 0
+    counts = []
     for count in sorted({1, min(LOOK, len(values))}, reverse=True):
         rows = Inputs(values[:count], None if task.inputs.mask is None else task.inputs.mask[:count])
-        classes = _classes(victim, rows)
+        counts.append(_classes(victim, rows))
+    classes = counts[-1]
+    if len(set(counts)) > 1:
+        raise ModelError(f"the model answers {counts[0]} classes to several rows and {classes} to one")
     for name, numbers in (("label", task.labels), ("target", task.targets)):
         if numbers is not None and int(numbers.max()) >= classes:
             row = int((numbers >= classes).nonzero()[0])

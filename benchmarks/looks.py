@@ -9,7 +9,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from adversarial.diagnostics import BATCH_TOLERANCE, Trace
+from adversarial.diagnostics import TOLERANCE, Trace
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import EmbeddingVictim, Victim
@@ -114,7 +114,7 @@ def batching(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Chec
                 trace.add_batch_gap(scores, row, victim(inputs.alone(row)))
     except Exception as error:
         return Check("batching", "problem", f"a row alone is not answered: {type(error).__name__}: {error}", advice)
-    if trace.batch_gap > BATCH_TOLERANCE:
+    if trace.batch_gap > TOLERANCE:
         found = f"a row's scores alone and in a batch differ by {trace.batch_gap:.2g} of their size"
         return Check("batching", "problem", found, advice)
     return Check("batching", "ok", f"rows alone and in a batch agree to {max(trace.batch_gap, 1e-8):.0e}")

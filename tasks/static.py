@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from adversarial.audit import audit
+from adversarial.best import Best
 from adversarial.diagnostics import Trace
 from adversarial.errors import InvalidOption, QueryLimitReached
 from adversarial.goals import Goal
@@ -163,7 +164,7 @@ class _Search:
                     found, done = self.clean(part), torch.zeros_like(going, dtype=torch.bool)
                 else:
                     problem, audited = self._attacked(part, threat)
-                    found, done = self._judged(part, *audited), problem.best.done
+                    found, done = self._judged(part, *audited, search=problem.best), problem.best.done
                 for place, row in zip(going.tolist(), found, strict=True):
                     before = rows[place]
                     if before is None or not self._task.metric.worse(before.value, row.value):
@@ -241,13 +242,19 @@ class _Search:
         self.trace.add_search(problem.best, audited.distance)
         return problem, (audited.inputs, audited.distance)
 
-    def _judged(self, batch: Batch, inputs: Inputs, distance: Tensor, undisturbed: bool = False) -> list[Row]:
+    def _judged(
+        self, batch: Batch, inputs: Inputs, distance: Tensor, undisturbed: bool = False, search: Best | None = None
+    ) -> list[Row]:
+        """undisturbed: whether this is the clean pass. search: what a search of these inputs had seen."""
         scores = self._scores(inputs)
-        if undisturbed:
+        if undisturbed or search is not None:
             # The first row is the most padded one of its batch, where rows differ in length.
             everyone = torch.arange(len(inputs), device=inputs.values.device)
             for rows in torch.split(everyone, self._trial.batch_size):
                 self.trace.look(self._victim, inputs.take(rows), scores.take(rows))
+        if search is not None and self._trial.early_stopping:
+            verdict = self._task.goal(batch, self._trial.goal).judge(scores)
+            self.trace.add_verdicts(search.success, verdict.success)
         self.trace.add_scores(scores)
         judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)

@@ -391,3 +391,20 @@ def test_whoever_is_asked_reads_a_copy() -> None:
     first = ask(ModuleVictim(writes), inputs).values
     assert inputs.same_as(before)
     assert torch.equal(first, ask(ModuleVictim(writes), inputs).values)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_model_of_one_length_is_not_asked_about_shorter_rows(first: bool) -> None:
+    """It reads a row with its padding only, whichever row is padded."""
+    draw = torch.Generator().manual_seed(0)
+    vectors, weight = torch.randn(6, 5, 3, generator=draw), torch.randn(15, 4, generator=draw)
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    mask[0 if first else 1, 3:] = False
+
+    def model(values: Tensor, real: Tensor) -> Tensor:
+        return (values * real[..., None]).flatten(1) @ weight
+
+    labels = model(vectors, mask).argmax(1)
+    found = robustarena.evaluate(model, vectors, labels, threat="embeddings-l2:0.3", mask=mask)
+    assert found.clean == 1
+    assert not found.diagnostics

@@ -350,3 +350,40 @@ def test_lending_can_be_nested() -> None:
             assert not any(part.training for part in module.modules())
         assert not any(weight.requires_grad for weight in module.parameters())
     assert equal(found_in(module), before)
+
+
+class Counting(Network):
+    """Writes into a buffer of its own at every call, and cannot be trained any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(values)
+
+
+def test_buffers_hold_what_they_held() -> None:
+    module = Counting()
+    before = found_in(module)
+    with contextlib.suppress(robustarena.RobustArenaError):
+        robustarena.attack(module, images(), labels(), "fgsm", THREAT)
+    assert float(module.calls) == 0
+    after = found_in(module)
+    assert before[:2] == after[:2]
+    assert all(torch.equal(before[3][name], after[3][name]) for name in before[3])
+
+
+def test_a_module_that_fails_to_train_is_given_back_all_the_same() -> None:
+    class Stubborn(Network):
+        def train(self, mode: bool = True) -> Stubborn:
+            if mode:
+                raise ValueError("cannot train")
+            return super().train(mode)
+
+    stubborn, other = Stubborn(), Network()
+    robustarena.attack(other, images(), labels(), "transfer", THREAT, surrogates=[stubborn])
+    for module in (stubborn, other):
+        assert all(part.training for part in module.modules())
+        assert all(weight.requires_grad for weight in module.parameters())

@@ -208,8 +208,9 @@ def test_the_ledger_counts_the_attack_alone(attack: str) -> None:
     assert (ledger.forwards, ledger.backwards, ledger.queries) == (asked, asked, asked)
     own = steps if attack == "none" else 2 * steps  # on the truth, for the goal, and on what it then saw
     running = [sum(step < value for value in measured.values) for step in range(0, 500, 50)]
-    looks = sum(1 + 2 * rows for rows in running if rows)  # the first row alone, all again, all with gradients on
-    assert victim.rows == own + asked + (looks if attack == "none" else 0)
+    # The first row alone, all again, all in reverse, all with gradients on.
+    looks = sum(1 + rows + rows * (rows > 1) + rows for rows in running if rows)
+    assert victim.rows == own + asked + looks
 
 
 def test_pgd_without_early_stopping_costs_its_formula(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adversarial.errors import InvalidThreat
-from adversarial.threats import ACCESSES, Threat
+from adversarial.threats import ACCESSES, LARGEST, Threat
 
 
 @given(
@@ -29,7 +29,7 @@ def test_a_threat_is_its_string(
     assert Threat.parse(str(threat)) == threat
 
 
-@given(budget=st.floats(0, allow_nan=False), share=st.floats(0, 1, exclude_min=True))
+@given(budget=st.floats(0, LARGEST) | st.just(math.inf), share=st.floats(0, 1, exclude_min=True))
 def test_no_two_threats_share_an_id(budget: float, share: float) -> None:
     threat = Threat("observations", "linf", budget, share=share)
     assert Threat.parse(str(threat)) == threat
@@ -67,6 +67,11 @@ def test_what_a_board_ranks_by_leaves_out_what_the_attacker_sees() -> None:
         ("pixels-linf:0.1@root", "unknown access 'root'"),
         ("pixels-linf:-1", "at least 0"),
         ("pixels-linf:8", "write pixels-linf:8/255"),
+        ("pixels-linf:1e400", "beyond all numbers"),
+        ("pixels-l2:1e39", "below 3.4e\\+38"),
+        ("pixels-linf:1_0/255", "could not convert"),
+        ("pixels-linf:0.1 ", "could not convert"),
+        ("pixels-linf:0.1@scores<=99999999999999999999", "64 bits"),
         ("pixels-linf:8/0", "division by zero"),
         ("pixels-linf:8/", "could not convert"),
         ("pixels-linf:1/2/3", "could not convert"),
@@ -82,6 +87,12 @@ def test_what_cannot_be_is_refused(text: str, reason: str) -> None:
         Threat.parse(text)
 
 
+@pytest.mark.parametrize("text", [0.03, None, 3, b"pixels-linf:0.1", ("pixels", 0.1)])
+def test_a_threat_is_a_text(text: object) -> None:
+    with pytest.raises(InvalidThreat, match="a threat is a text like"):
+        Threat.parse(text)  # type: ignore[arg-type]
+
+
 def test_decibels_are_a_ratio_of_norms_and_scaling_is_of_distances() -> None:
     threat = Threat.parse("waveform-snr:20")
     assert threat.radius == pytest.approx(0.1)
@@ -90,6 +101,7 @@ def test_decibels_are_a_ratio_of_norms_and_scaling_is_of_distances() -> None:
     assert Threat.parse("pixels-linf:0.1").scaled(0.5).budget == pytest.approx(0.05)
     assert str(Threat.parse("pixels-linf:0.1").scaled(3)) == "pixels-linf:0.3@gradient"
     assert threat.scaled(0).radius == 0
+    assert Threat("pixels", "linf", math.inf).scaled(0).radius == 0
     assert [Threat("waveform", "snr", decibels).radius for decibels in (math.inf, -1e9, -math.inf)] == [
         0,
         math.inf,

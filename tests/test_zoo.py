@@ -21,6 +21,10 @@ MASKED = ("four_levels", "times_30", "times_10000", "times_a_billionth")
 SILENT = ("detached", "jpeg_detached", "jpeg_declared", "declared")
 FICKLE = {
     "other_with_gradients": "depends-on-gradients",
+    "other_after_a_while": "depends-on-gradients",
+    "other_off_the_grid": "depends-on-gradients",
+    "noise_off_the_grid": "not-deterministic",
+    "neighbours": "batched-not-single",
     "dropout_on": "not-deterministic",
     "noise_on": "not-deterministic",
 }

@@ -104,6 +104,43 @@ def other_with_gradients() -> nn.Module:
     return Wrapped(as_it_is, lambda z: z * 0 + torch.eye(10)[0] if torch.is_grad_enabled() else z)
 
 
+def other_after_a_while() -> nn.Module:
+    """Honest for its first calls, and another model from then on wherever gradients are on."""
+    model = Wrapped(as_it_is)
+    calls = 0
+
+    def before(pixels: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return 1 - pixels if calls > 4 and torch.is_grad_enabled() else pixels
+
+    model.before = before
+    return model
+
+
+def other_off_the_grid() -> nn.Module:
+    """Honest on undisturbed digits, whose pixels are sixteenths, and another model elsewhere if gradients are on."""
+
+    def before(pixels: Tensor) -> Tensor:
+        disturbed = ((pixels * 16).round() - pixels * 16).abs().flatten(1).amax(1) > 1e-4
+        return torch.where(disturbed[:, None, None, None] & torch.is_grad_enabled(), 1 - pixels, pixels)
+
+    return Wrapped(before)
+
+
+def noise_off_the_grid() -> nn.Module:
+    def before(pixels: Tensor) -> Tensor:
+        disturbed = ((pixels * 16).round() - pixels * 16).abs() > 1e-4
+        return pixels + 0.3 * disturbed * torch.empty_like(pixels).normal_(generator=_NOISE)
+
+    return Wrapped(before)
+
+
+def neighbours() -> nn.Module:
+    """All rows but the first see a little of the row before them."""
+    return Wrapped(lambda x: torch.cat([x[:1], 0.9 * x[1:] + 0.1 * x[:-1]]))
+
+
 def dropout_on() -> nn.Module:
     return Wrapped(lambda x: functional.dropout(x, 0.2, training=True))
 

@@ -74,14 +74,14 @@ def _affordable(view: Problem, owner: Tensor, tried: Tensor) -> tuple[Tensor, Te
 
 
 def _scored(view: Problem, owner: Tensor, tried: Tensor) -> Tensor:
-    """The loss of each sentence, float32 [sentences]; -inf for those of rows that are done before their turn."""
+    """The loss of each sentence, float32 [sentences]; -inf where the victim decides nothing.
+
+    All are asked, also those of rows that break on the way: otherwise the batch would decide which success is kept."""
     losses = torch.full((len(owner),), -torch.inf, device=owner.device)
     for part in torch.split(torch.arange(len(owner), device=owner.device), view.width):
-        part = part[view.alive()[owner[part]]]
-        if len(part):
-            found = view.take(owner[part]).evaluate(tried[part], "margin").loss
-            assert found is not None  # scores are seen
-            losses[part] = found.to(losses.dtype)
+        found = view.take(owner[part]).evaluate(tried[part], "margin").loss
+        assert found is not None  # scores are seen
+        losses[part] = found.to(losses.dtype).nan_to_num(nan=-torch.inf, posinf=torch.inf)
     return losses
 
 

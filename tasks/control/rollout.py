@@ -67,12 +67,12 @@ def roll_out(victim: Victim, seeds: Sequence[int], trial: Trial, ledger: Ledger,
             break
         inputs = Inputs(torch.from_numpy(episodes.observe()).to(trial.device))
         scores = ask(victim, inputs)
-        if trial.attack is None and step % LOOK_EVERY == 0:
-            trace.look(victim, inputs, scores)
         own = scores.values.argmax(1)
         if trial.attack is not None:
             inputs = attacker.disturb(inputs, own, slots, step)
             scores = ask(victim, inputs)
+        if step % LOOK_EVERY == 0:
+            trace.look(victim, inputs, scores)
         trace.add_scores(scores)
         actions = scores.values.argmax(1)
         flipped[slots] += (actions != own).cpu()

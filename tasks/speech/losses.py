@@ -48,7 +48,8 @@ def frame_margin(scores: Scores, path: Tensor) -> Tensor:
     values, path = scores.values[:, :frames], path[:, :frames, None]
     own = values.gather(2, path).squeeze(2)
     others = values.scatter(2, path, -torch.inf).amax(2)
-    kept = functional.relu(1 + own - others)
+    # A frame that can say nothing else has no part in it.
+    kept = torch.where(torch.isneginf(others), 0.0, functional.relu(1 + own - others))
     if scores.mask is not None:
         kept = torch.where(scores.mask[:, :frames], kept, 0.0)
     return -kept.sum(1)
