@@ -165,7 +165,7 @@ def test_an_attack_on_surrogates_learns_nothing_of_the_target() -> None:
     found = measure_static(task(), target, Trial(threat, move, surrogates=(surrogate,)), ledger)
     assert list(found.values) == right_beyond(0.081)
     assert surrogate.rows == ledger.forwards == ROWS
-    assert target.rows == ROWS  # the final prediction, and nothing else
+    assert target.rows == 4 * ROWS + 1  # the final prediction and the looks at it, and nothing before
     with pytest.raises(NotApplicable, match="another model"):
         measure_static(task(), target, Trial(threat, move), ledger)
 
