@@ -73,7 +73,7 @@ class Trace:
         self.broken_on_the_way += int((best.broken_scores > 0).sum())
 
     def add_verdicts(self, searched: Tensor, judged: Tensor) -> None:
-        """Compares what a search saw succeed, bool [batch], with what succeeds when its examples are judged."""
+        """Compares the rows that a search was done with, bool [batch], with those that are when judged."""
         self.successes += int(searched.sum())
         self.lost_successes += int((searched & ~judged).sum())
 

@@ -95,6 +95,10 @@ def submit(
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     _signed(where, bundle_id, private)
     _tell(plan, folder, submission, registry, settings)
+    if not submission.brought.carried:
+        click.echo(
+            "the bundle carries no model, so nobody can ask it again: on boards the entry stays claimed", err=True
+        )
     if data is not None:
         click.echo(f"measured on {data.folder}: whoever verifies it needs these data", err=True)
     if to is not None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
@@ -131,6 +132,7 @@ class _Worker:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """A process that starts within it never hears of Ctrl-C, which a terminal sends to all: its parent ends it."""
+    resource_tracker.ensure_running()  # its own start, within the first process's, would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

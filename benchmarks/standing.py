@@ -52,6 +52,7 @@ def _scores(found: TaskBoard, row: TaskRow) -> Iterator[str]:
         value, span = wording.worst_case(ranking, found.metric), wording.metric_interval(ranking.robust.metric_interval)
         counted = sum(one.counted for one in ranking.attacks)
         yield f"  robust   {metric} {value}  {span}  under {ranking.threat}, the worst of {counted} attacks"
+        yield "           an upper bound: a stronger attack may leave less"
     if row.unranked:
         yield wording.printable(f"  no rank  {row.unranked}")
 

@@ -253,8 +253,9 @@ class _Search:
             for rows in torch.split(everyone, self._trial.batch_size):
                 self.trace.look(self._victim, inputs.take(rows), scores.take(rows))
         if search is not None and self._trial.early_stopping:
+            # Of rows that are done: a single step may be submitted in place of a success that can still get worse.
             verdict = self._task.goal(batch, self._trial.goal).judge(scores)
-            self.trace.add_verdicts(search.success, verdict.success)
+            self.trace.add_verdicts(search.done, verdict.done)
         self.trace.add_scores(scores)
         judged = self._task.outcomes(scores, batch)
         columns = dict(judged.columns)

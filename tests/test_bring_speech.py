@@ -517,7 +517,8 @@ def test_a_ledger_counts_one_forward_a_row_and_step(whisper: WhisperVictim) -> N
         _, ledger = measured(whisper, partial(pgd, steps=3), early_stopping=False)
     finally:
         hook.remove()
-    assert passes["encoder"] == ledger.forwards + 4  # and the four rows judged once at the end
+    # And the four rows judged at the end, and looked at: one alone, all again, in reverse, with gradients on.
+    assert passes["encoder"] == ledger.forwards + 4 + (1 + 4 + 4 + 4)
     assert ledger.backwards == 4 * 3
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import tasks
 from adversarial.attacks.fgsm import fgsm
 from adversarial.attacks.noise import noise
 from adversarial.attacks.pgd import pgd
@@ -22,6 +24,7 @@ from adversarial.victims import ModuleVictim, Victim
 from tasks.arrays import ArrayTask
 from tasks.control.task import CartPole
 from tasks.protocol import Trial
+from tasks.speech.task import SpeechDigits
 from tasks.static import measure_static
 
 
@@ -188,3 +191,12 @@ def test_a_row_that_fell_late_counts_and_one_that_fell_at_once_does_not() -> Non
     trace.add_search(best, torch.tensor([0.0, 0.5, 0.0, 0.5], dtype=torch.float64))
     assert (trace.rows, trace.with_gradients, trace.all_zero_gradients) == (3, 2, 1)
     assert (trace.searched, trace.flat_losses, trace.unmoved) == (2, 1, 1)
+
+
+def test_a_success_that_one_step_gives_up_is_no_contradiction() -> None:
+    """fgsm sees its gradient where a word is wrong already, and submits another point, where none may be."""
+    task = SpeechDigits()
+    folder = Path(tasks.__file__).parent / "speech" / "models" / "adversarial-training"
+    victim = task.load_victim(folder, torch.device("cpu"))
+    trial = Trial(Threat("waveform", "snr", 28), fgsm, "worst", batch_size=32)
+    assert task.measure(victim, trial, Ledger()).findings == ()

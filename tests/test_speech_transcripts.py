@@ -131,7 +131,7 @@ def test_loss_is_ctc_of_each_row_over_its_length() -> None:
     # Ascending the loss leads away from the reference.
     wrong = goal.loss(spelled("_ss_i_x__", "th_re_e_ s_i_x"), "ce")
     assert bool((wrong > together).all())
-    with pytest.raises(UnknownName, match="ce"):
+    with pytest.raises(UnknownName, match="frame-margin"):
         goal.loss(scores, "margin")
 
 

@@ -272,7 +272,7 @@ def test_the_board_of_the_folder_shows_what_was_submitted_and_what_was_run(told:
 
 def test_it_ends_with_scores_and_with_how_to_see_where_they_stand(told: Path) -> None:
     done = submitted(told, NAME, f"torch:{told / 'model'}")
-    packed, title, clean, robust, *_, last = done.stdout.splitlines()
+    packed, title, clean, robust, bound, *_, last = done.stdout.splitlines()
     (row,) = shown(told, "table")["tasks"][0]["rows"]
     assert packed.startswith(str(told))
     assert title == f"{NAME} on {TASK}, mini@1-limit{LIMIT}"
@@ -280,6 +280,7 @@ def test_it_ends_with_scores_and_with_how_to_see_where_they_stand(told: Path) ->
     (ranking,) = (one for one in row["threats"] if one["ranking"])
     assert f"accuracy {ranking['robust']['metric']:.3f}" in robust
     assert "under pixels-linf:0.15, the worst of" in robust
+    assert "upper bound" in bound
     expected = f"robustarena run mini@1 --task {TASK} --limit {LIMIT} --out {told / 'runs'}"
     assert last.endswith(expected), last
 
