@@ -27,6 +27,8 @@ from safetensors.torch import load, save
 from benchmarks.rechecking import _worse_of
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import open_bundle
+from leaderboard.database.scoring import counted
+from leaderboard.diagnostics import is_search
 from leaderboard.results import Cost, Diagnostic, Result
 
 
@@ -240,6 +242,22 @@ def test_a_stranger_makes_no_entry_suspect(honest: Callable[[str], Honest], tmp_
         assert f"stronger-{attack}" in {one.attack for threat in row.threats for one in threat.attacks}
 
 
+def test_what_others_measured_completes_no_entry(honest: Callable[[str], Honest], tmp_path: Path) -> None:
+    """An owner whose model answers no search submits noise against it from another account."""
+    own = honest("image-digits")
+    path = own.bundle(tmp_path)
+    entry = seen(path, judged(path, 0))
+    (source,) = (one[0] for one in own.results.values() if one[0].cell.attack != "none")
+    place = source.cell.threat.partition("@")[0]
+    for access in ("none", "surrogate", "gradient"):
+        cell = replace(source.cell, attack="x", threat=f"{place}@{access}")
+        eve = dataclasses.replace(entry, id="e" * 64, records={cell.id: replace(source, id=cell.id, cell=cell)})
+        (found,) = counted(eve, entry.records).values()
+        assert found.cell.threat == f"{place}@gradient"
+        assert not is_search(found.cell)
+        assert is_search(cell) == (access == "gradient")
+
+
 def test_a_model_comes_back_with_the_attacks_against_it(honest: Callable[[str], Honest], tmp_path: Path) -> None:
     """Under another name and with other words: it is the model that was attacked."""
     own = honest("image-digits")
@@ -254,7 +272,5 @@ def test_a_model_comes_back_with_the_attacks_against_it(honest: Callable[[str], 
         cell_id: replace(one, cell=replace(one.cell, model="other", defense="a better one"))
         for cell_id, one in open_bundle(entry).records.items()
     }
-    from leaderboard.database.scoring import counted
-
     (found,) = counted(eve, renamed).values()
     assert (found.cell.model, found.cell.defense) == ("other", "a better one")
