@@ -35,6 +35,7 @@ from tasks.speech import task as speech
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("datasets_cache"),
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
 ]

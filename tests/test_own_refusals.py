@@ -22,6 +22,7 @@ from tasks.own.utterances import plain_text
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("datasets_cache"),
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
 ]
