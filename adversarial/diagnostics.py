@@ -1,7 +1,7 @@
 """Reasons to distrust a measurement, collected while it runs (after Carlini et al. 2019,
 https://arxiv.org/abs/1902.06705, and Pintor et al. 2021, https://arxiv.org/abs/2106.09947).
 
-Every threshold stands here, once. A finding that is `invalid` takes the number off the ranking; `suspect` marks it.
+Every threshold stands here, once. A finding of either severity takes the number off the ranking.
 """
 
 from __future__ import annotations

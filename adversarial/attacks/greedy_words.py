@@ -1,5 +1,5 @@
-"""Greedy search over replacements of words on the victim's own scores, Alzantot et al. 2018's baseline and the core of
-TextFooler, Jin et al. 2019, https://arxiv.org/abs/1907.11932, without a guess of which words matter: all are tried."""
+"""Greedy search over replacements of words on the victim's own scores, the core of TextFooler, Jin et al. 2019,
+https://arxiv.org/abs/1907.11932, without a guess of which words matter: all are tried."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _scored(view: Problem, owner: Tensor, tried: Tensor) -> Tensor:
     for part in torch.split(torch.arange(len(owner), device=owner.device), view.width):
         found = view.take(owner[part]).evaluate(tried[part], "margin").loss
         assert found is not None  # scores are seen
-        losses[part] = found.to(losses.dtype).nan_to_num(nan=-torch.inf, posinf=torch.inf)
+        losses[part] = found.to(losses.dtype).nan_to_num(-torch.inf, torch.inf, -torch.inf)
     return losses
 
 
