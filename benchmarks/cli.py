@@ -15,7 +15,7 @@ import click
 from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
 from leaderboard import terminal
 from leaderboard.bundle.errors import SigningKeyError
-from leaderboard.files import store_error
+from leaderboard.records.files import store_error
 
 
 USAGE_ERRORS = (UnknownName, InvalidThreat, InvalidOption, DuplicateName, SigningKeyError)

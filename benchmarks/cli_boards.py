@@ -15,9 +15,9 @@ from benchmarks.cli_data import FOLDER
 
 
 if TYPE_CHECKING:
-    from leaderboard.results import Result
+    from leaderboard.records.record import Result
+    from leaderboard.records.run_folder import RunFolder
     from leaderboard.rows import Board
-    from leaderboard.store import RunFolder
 
 
 def suite_option(command: F) -> F:
@@ -30,7 +30,7 @@ def suite_option(command: F) -> F:
 @out_option
 def table(suite: str | None, as_json: bool, out: Path) -> None:
     """Print the board across all tasks, then each task's."""
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
 
     folder = RunFolder(out)
     show_board(folder, _suite(folder, suite), as_json)
@@ -44,8 +44,8 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
     """Show what each defense gains and costs in each domain, and whether it helps everywhere."""
     from leaderboard.compare import compare as compare_defenses
     from leaderboard.compare import render_comparison
-    from leaderboard.results import canonical_json
-    from leaderboard.store import RunFolder
+    from leaderboard.records.record import canonical_json
+    from leaderboard.records.run_folder import RunFolder
     from leaderboard.terminal import console, show
 
     folder = RunFolder(out)
@@ -64,8 +64,8 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 def site(directory: Path, suite: str | None, out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
     from benchmarks.originals import originals_of
+    from leaderboard.records.run_folder import RunFolder
     from leaderboard.site import Source, write_site
-    from leaderboard.store import RunFolder
     from tasks.own import is_prepared, open_data
 
     folder = RunFolder(out)
@@ -92,8 +92,8 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
 def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: Path) -> None:
     """Write the board as a table, one row for each entry, task and threat."""
     from leaderboard.export import csv_text, export_rows, json_bytes, parquet_bytes
-    from leaderboard.files import write_whole
-    from leaderboard.store import RunFolder
+    from leaderboard.records.files import write_whole
+    from leaderboard.records.run_folder import RunFolder
 
     if kind == "parquet" and target is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text; name a file with --file")
@@ -124,7 +124,7 @@ def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: 
 def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: Path) -> None:
     """Print a badge of ENTRY as SVG: its robust quality and its rank."""
     from leaderboard.badge import badge_of, model_card
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
 
     folder = RunFolder(out)
     board = _board(folder, _suite(folder, suite))
@@ -133,7 +133,7 @@ def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: P
 
 def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
     """Prints the board of a suite to standard output."""
-    from leaderboard.results import canonical_json
+    from leaderboard.records.record import canonical_json
     from leaderboard.table import print_board
     from leaderboard.terminal import console
 

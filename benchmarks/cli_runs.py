@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.planning import Filters, PlannedCell, Settings
     from benchmarks.runner import Summary
     from benchmarks.suites import Suite
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
 
 
 KINDS = ("tasks", "models", "attacks", "defenses", "suites")
@@ -69,7 +69,7 @@ def plan(
 ) -> None:
     """Show which cells a run of SUITE would measure, and which are there already."""
     from benchmarks.runner import missing
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
 
     _, cells, _ = _chosen(suite, filters, _on_data(settings, own, filters, out), plugins)
     left = {cell.id for cell in missing(cells, RunFolder(out))}
@@ -111,7 +111,7 @@ def run(
     from benchmarks.executors import executor_named
     from benchmarks.planning import as_plan
     from benchmarks.runner import with_timeout
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
     from leaderboard.terminal import console
 
     who, settings = executor_named(executor, workers), _on_data(settings, own, filters, out)

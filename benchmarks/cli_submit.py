@@ -15,7 +15,7 @@ from benchmarks.cli import cli, out_option
 from benchmarks.cli_data import FOLDER, Chosen, data_options, prepared_option
 from benchmarks.cli_runs import measured
 from leaderboard.bundle.errors import BundleError
-from leaderboard.results import Scalar
+from leaderboard.records.record import Scalar
 
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from benchmarks.planning import Settings
     from benchmarks.submitting import Submission
     from leaderboard.bundle.manifest import EntryFacts
-    from leaderboard.results import Plan
-    from leaderboard.store import RunFolder
+    from leaderboard.records.record import Plan
+    from leaderboard.records.run_folder import RunFolder
     from tasks.bring import Source
     from tasks.own import OwnData
 
@@ -78,7 +78,7 @@ def submit(
     from benchmarks.planning import Settings, as_plan
     from benchmarks.submitting import cells_of, check_entry, pack
     from benchmarks.suites import suite_named
-    from leaderboard.store import RunFolder
+    from leaderboard.records.run_folder import RunFolder
     from tasks.bring import parse
 
     token, registry, found, source = _token(to), catalog(), suite_named(suite), parse(model)

@@ -17,7 +17,7 @@ from adversarial.errors import DeadlineReached, ModelError, NotApplicable, Robus
 from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
-from leaderboard.results import Cost, Diagnostic, Examples, Metric, Result, Status
+from leaderboard.records.record import Cost, Diagnostic, Examples, Metric, Result, Status
 from tasks.own import open_data
 
 

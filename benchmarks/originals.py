@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from leaderboard.pages.evidence import Disturbed, Original, Originals
-from leaderboard.results import Cell
+from leaderboard.records.record import Cell
 from tasks.own import OwnData
 
 

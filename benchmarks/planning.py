@@ -16,7 +16,7 @@ from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
 from benchmarks.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
-from leaderboard.results import Cell, Plan, Scalar
+from leaderboard.records.record import Cell, Plan, Scalar
 from tasks import FIT_SPLIT
 from tasks.cards import model_hash, read_card
 from tasks.own import OwnData

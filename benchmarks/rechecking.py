@@ -15,7 +15,7 @@ from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
-from leaderboard.results import BUDGET_PREFIX, Diagnostic, Examples, Result
+from leaderboard.records.record import BUDGET_PREFIX, Diagnostic, Examples, Result
 
 
 if TYPE_CHECKING:

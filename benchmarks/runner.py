@@ -13,8 +13,8 @@ import msgspec
 from benchmarks.executors import Executor
 from benchmarks.measuring import Measured
 from benchmarks.planning import PlannedCell
-from leaderboard.results import JournalEntry, Result
-from leaderboard.store import RunFolder
+from leaderboard.records.record import JournalEntry, Result
+from leaderboard.records.run_folder import RunFolder
 
 
 FINAL = ("ok", "n/a")  # failed and timed-out cells are tried again by the next run

@@ -22,7 +22,7 @@ from benchmarks.verifying import open_here, settings_of, source_text
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import Parts, extract, write_bundle
-from leaderboard.results import Result, without_access
+from leaderboard.records.record import Result, without_access
 
 
 if TYPE_CHECKING:

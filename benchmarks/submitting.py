@@ -16,8 +16,8 @@ from benchmarks.suites import Suite
 from leaderboard.bundle.manifest import Benchmark, EntryFacts
 from leaderboard.bundle.names import SOURCE
 from leaderboard.bundle.writing import Content, Parts, write_bundle
-from leaderboard.results import Result
-from leaderboard.store import RunFolder
+from leaderboard.records.record import Result
+from leaderboard.records.run_folder import RunFolder
 
 
 if TYPE_CHECKING:

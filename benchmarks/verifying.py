@@ -27,7 +27,7 @@ from benchmarks.suites import NONE, suite_named
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
-from leaderboard.results import Metric, without_access
+from leaderboard.records.record import Metric, without_access
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from leaderboard.diagnostics import worst_verdict
 from leaderboard.measurements import figure, measure, total
-from leaderboard.results import JournalEntry, Plan, Result, ResultError, without_access
+from leaderboard.records.record import JournalEntry, Plan, Result, ResultError, without_access
 from leaderboard.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scores import TaskScore, ThreatScore, score
 from leaderboard.statistics import (

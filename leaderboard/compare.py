@@ -13,7 +13,7 @@ from rich.text import Text
 
 from leaderboard import wording
 from leaderboard.board import ranked_sample, ranking_threat
-from leaderboard.results import JournalEntry, Plan, Result
+from leaderboard.records.record import JournalEntry, Plan, Result
 from leaderboard.scores import TaskScore, score
 from leaderboard.statistics import Difference, difference
 from leaderboard.table import name, split_name, styled_table

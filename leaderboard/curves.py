@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from leaderboard.outcomes import Outcome, worst_case
-from leaderboard.results import BUDGET_PREFIX
+from leaderboard.records.record import BUDGET_PREFIX
 from leaderboard.statistics import Array, Sample
 
 

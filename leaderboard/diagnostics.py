@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from leaderboard.results import OF_OTHERS, Cell, Result, Severity, access_of, without_access
+from leaderboard.records.record import OF_OTHERS, Cell, Result, Severity, access_of, without_access
 from leaderboard.statistics import difference, sample
 
 

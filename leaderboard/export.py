@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from leaderboard import wording
-from leaderboard.results import canonical_json
+from leaderboard.records.record import canonical_json
 from leaderboard.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 
 

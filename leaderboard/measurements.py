@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from leaderboard.outcomes import Outcome, outcome
-from leaderboard.results import (
+from leaderboard.records.record import (
     GROUP_PREFIX,
     NEAREST,
     Cell,

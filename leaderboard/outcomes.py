@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.results import Result, ResultError
+from leaderboard.records.record import Result, ResultError
 from leaderboard.statistics import Array, Sample, sample
 
 

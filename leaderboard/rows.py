@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from leaderboard.diagnostics import Finding, Verdict
-from leaderboard.results import Cost, Metric, Scalar, Status
+from leaderboard.records.record import Cost, Metric, Scalar, Status
 from leaderboard.statistics import Interval, RankInterval
 
 

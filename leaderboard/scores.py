@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from leaderboard.curves import budget_curve
 from leaderboard.diagnostics import Finding, Verdict, find, is_search, verdict_of
 from leaderboard.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
-from leaderboard.results import (
+from leaderboard.records.record import (
     JournalEntry,
     Label,
     Metric,

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from leaderboard.board import build_board, ranked_sample
 from leaderboard.compare import Comparison, compare
 from leaderboard.export import csv_text, export_rows, json_bytes
-from leaderboard.files import write_whole
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
 from leaderboard.pages.defenses import render_defenses
@@ -27,7 +26,8 @@ from leaderboard.pages.links import Links, file_key, static_links
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_curves
-from leaderboard.results import JournalEntry, Plan, Result
+from leaderboard.records.files import write_whole
+from leaderboard.records.record import JournalEntry, Plan, Result
 from leaderboard.rows import Board, TaskBoard
 from leaderboard.scores import CLEAN, score
 

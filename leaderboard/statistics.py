@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.results import Examples, Metric
+from leaderboard.records.record import Examples, Metric
 
 
 Array = NDArray[np.float64]

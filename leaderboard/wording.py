@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from leaderboard.results import Cost, Metric
+from leaderboard.records.record import Cost, Metric
 from leaderboard.rows import Board, EntryRow, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scores import CLEAN
 from leaderboard.statistics import Interval, RankInterval

@@ -25,9 +25,9 @@ from leaderboard.database.scoring import score_entry
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.database.verdicts import decode_verdict
 from leaderboard.database.verified import corrected
-from leaderboard.results import Examples, Result, canonical_json
+from leaderboard.records.record import Examples, Result, canonical_json
+from leaderboard.records.run_folder import RunFolder
 from leaderboard.rows import TaskRow
-from leaderboard.store import RunFolder
 from tasks.bring import bring, parse
 
 

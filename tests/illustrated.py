@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from synthetic import CONTROL, IMAGE, SPEECH, by_id, cell, first, journal_entry, ok, plan, small_board
 
 from leaderboard.pages.evidence import Disturbed, Original
-from leaderboard.results import Cell, Result
+from leaderboard.records.record import Cell, Result
 from leaderboard.site import Source
 
 

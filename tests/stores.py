@@ -20,7 +20,7 @@ from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import admit
 from leaderboard.database.suites import SuiteFacts, write_suite
-from leaderboard.results import Cost, Result
+from leaderboard.records.record import Cost, Result
 
 
 SUITE = "tiny@1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.results import (
+from leaderboard.records.record import (
     Cell,
     Cost,
     Diagnostic,

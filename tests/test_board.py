@@ -30,7 +30,7 @@ from synthetic import (
 
 from leaderboard.board import build_board
 from leaderboard.compare import Change, Comparison, compare, render_comparison, summarise
-from leaderboard.results import Cell, Diagnostic, Plan, Result, ResultError, canonical_json
+from leaderboard.records.record import Cell, Diagnostic, Plan, Result, ResultError, canonical_json
 from leaderboard.rows import Board, EntryRow
 from leaderboard.statistics import RankInterval
 from leaderboard.table import print_board

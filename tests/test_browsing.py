@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browsing import chromium, page_of
 
-from leaderboard.files import write_whole
+from leaderboard.records.files import write_whole
 from leaderboard.server.pages import notice
 
 

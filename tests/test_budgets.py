@@ -17,7 +17,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
-from leaderboard import results
+from leaderboard.records import record as results
 from tasks import FIT_SPLIT, protocol
 from tasks.arrays import ArrayTask
 from tasks.control.task import make as make_control

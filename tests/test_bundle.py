@@ -21,7 +21,6 @@ from safetensors.numpy import load, save
 from synthetic import ACCURACY, IMAGE, cell, first, ok, without_number
 
 from adversarial.errors import StoreError
-from leaderboard import files
 from leaderboard.bundle import signing, writing
 from leaderboard.bundle.contents import hashed
 from leaderboard.bundle.errors import BundleError, SigningKeyError
@@ -31,7 +30,8 @@ from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.signing import account_of, generate_key, load_key, save_key, sign, verify_signature
 from leaderboard.bundle.tensors import check_tensors
 from leaderboard.bundle.writing import Content, Parts, extract, write_bundle
-from leaderboard.results import Cell, Result, canonical_json
+from leaderboard.records import files
+from leaderboard.records.record import Cell, Result, canonical_json
 
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -29,7 +29,7 @@ from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.scoring import counted
 from leaderboard.diagnostics import is_search
-from leaderboard.results import Cost, Diagnostic, Result
+from leaderboard.records.record import Cost, Diagnostic, Result
 
 
 @pytest.fixture(scope="module")

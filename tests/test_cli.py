@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_no_partial_record(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "No space left" in done.stderr
         assert "Traceback" not in done.stderr
-        from leaderboard.results import decode_result
+        from leaderboard.records.record import decode_result
 
         for path in (disk / "cells").iterdir():
             assert path.suffix in (".json", ".safetensors"), path

@@ -28,7 +28,7 @@ from adversarial.errors import RobustArenaError
 from benchmarks.catalog import catalog
 from benchmarks.cli import main
 from leaderboard.bundle.signing import generate_key, save_key
-from leaderboard.store import RunFolder
+from leaderboard.records.run_folder import RunFolder
 
 
 ROOT = Path(__file__).parent.parent

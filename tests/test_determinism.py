@@ -24,7 +24,7 @@ from benchmarks.executors import Executor, Process, Serial
 from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.runner import run_cells
 from benchmarks.suites import MINI_1
-from leaderboard.store import RunFolder
+from leaderboard.records.run_folder import RunFolder
 from tasks.protocol import Task, Trial
 
 

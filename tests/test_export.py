@@ -19,9 +19,9 @@ from adversarial.errors import UnknownName
 from leaderboard.badge import badge_of, badge_svg, model_card
 from leaderboard.board import build_board
 from leaderboard.export import COLUMNS, csv_text, export_rows, json_bytes, parquet_bytes
-from leaderboard.results import Result
+from leaderboard.records.record import Result
+from leaderboard.records.run_folder import RunFolder
 from leaderboard.rows import Board
-from leaderboard.store import RunFolder
 
 
 ROOT = Path(__file__).parent.parent

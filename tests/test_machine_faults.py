@@ -29,7 +29,7 @@ from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.requeue import requeue
 from leaderboard.database.verdicts import Circumstances, Verdict
-from leaderboard.results import BUDGET_PREFIX, Result
+from leaderboard.records.record import BUDGET_PREFIX, Result
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.cli import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
-from leaderboard.store import RunFolder
+from leaderboard.records.run_folder import RunFolder
 from tasks.bring import bring, parse
 from tasks.bring.torch_folder import save
 from tasks.image.architectures import ResidualNet

@@ -20,7 +20,7 @@ from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.cli import cli
 from leaderboard.bundle.signing import generate_key, save_key
-from leaderboard.store import RunFolder
+from leaderboard.records.run_folder import RunFolder
 from tasks.bring import bring, parse
 from tasks.bring.hf_ctc import CTCVictim
 from tasks.own import OwnData, utterances

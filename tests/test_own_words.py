@@ -21,7 +21,7 @@ from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
-from leaderboard.store import RunFolder
+from leaderboard.records.run_folder import RunFolder
 from tasks.bring import bring, parse
 from tasks.bring.hf_text import TextVictim
 from tasks.own import OwnData

@@ -30,7 +30,7 @@ from leaderboard.pages.listing import SHOWN, across_listing, table_json
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import spectrogram, wav_uri
-from leaderboard.results import ResultError
+from leaderboard.records.record import ResultError
 from leaderboard.rows import TaskBoard
 from leaderboard.site import pages_of
 from leaderboard.statistics import Interval, RankInterval

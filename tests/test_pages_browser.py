@@ -14,9 +14,9 @@ from browsing import CONTRAST, chromium, expect, listed, named, page_of, settled
 from illustrated import illustrated
 from test_pages import TASKS, line
 
-from leaderboard.files import write_whole
 from leaderboard.pages.board import render_across
 from leaderboard.pages.links import STATIC
+from leaderboard.records.files import write_whole
 from leaderboard.site import write_site
 
 

@@ -23,7 +23,7 @@ from benchmarks.estimating import EXPECTED, Estimate, expected
 from benchmarks.measuring import Measured
 from benchmarks.planning import PlannedCell
 from benchmarks.progress import RunProgress
-from leaderboard.results import Result
+from leaderboard.records.record import Result
 from tasks import ENTRIES
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from synthetic import ACCURACY, SPEECH, cell, first, ok, plan, without_number
 
-from leaderboard.results import (
+from leaderboard.records.record import (
     Examples,
     Label,
     Metric,

@@ -14,8 +14,8 @@ from benchmarks.measuring import Measured
 from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.runner import Summary, missing, run_cells, with_timeout
 from benchmarks.suites import NONE, Suite, TrialSpec, suite_named
-from leaderboard.results import Result, ResultError, decode_result
-from leaderboard.store import RunFolder
+from leaderboard.records.record import Result, ResultError, decode_result
+from leaderboard.records.run_folder import RunFolder
 
 
 PLUGIN = Path(__file__).parent / "plugins" / "misbehaving.py"

@@ -28,7 +28,7 @@ from synthetic import (
 )
 
 from leaderboard.diagnostics import STRONGER_THAN_WHITE_BOX, WEAKER_THAN_NOISE
-from leaderboard.results import Cell, Diagnostic, Metric, Result, ResultError
+from leaderboard.records.record import Cell, Diagnostic, Metric, Result, ResultError
 from leaderboard.scores import TaskScore, ThreatScore, score
 
 

@@ -16,9 +16,9 @@ import pytest
 from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, without_number
 
 from adversarial.errors import StoreError
-from leaderboard import files
 from leaderboard.pages.links import file_key
-from leaderboard.results import Result
+from leaderboard.records import files
+from leaderboard.records.record import Result
 from leaderboard.site import Source, pages_of, write_site
 
 

@@ -17,7 +17,7 @@ from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.entry import Place, charts_of
 from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_chart, spending_curves
-from leaderboard.results import Cost, Result
+from leaderboard.records.record import Cost, Result
 from leaderboard.rows import TaskRow
 from leaderboard.site import pages_of
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import ACCURACY, CONTROL, IMAGE, RETURN, SPEECH, WORD_ERROR_RATE, examples, first
 
-from leaderboard.results import Examples, Metric
+from leaderboard.records.record import Examples, Metric
 from leaderboard.statistics import (
     Interval,
     RankInterval,

@@ -14,9 +14,9 @@ import pytest
 from synthetic import cell, first, journal_entry, ok, plan
 
 from adversarial.errors import StoreError, UnknownName
-from leaderboard import files
-from leaderboard.results import Plan, ResultError, canonical_json, parse_label
-from leaderboard.store import LEFTOVER_SECONDS, RunFolder
+from leaderboard.records import files
+from leaderboard.records.record import Plan, ResultError, canonical_json, parse_label
+from leaderboard.records.run_folder import LEFTOVER_SECONDS, RunFolder
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_record_is_replaced_whole(folder: RunFolder, monkeypatch: pytest.Monke
 def test_a_short_write_to_the_journal_is_an_error(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.append_journal(journal_entry(RESULT, 1.0))
     write = os.write
-    monkeypatch.setattr("leaderboard.store.os.write", lambda handle, data: write(handle, data[:10]))
+    monkeypatch.setattr("leaderboard.records.run_folder.os.write", lambda handle, data: write(handle, data[:10]))
     with pytest.raises(StoreError, match="disk is full"):
         folder.append_journal(journal_entry(OTHER, 2.0))
     monkeypatch.undo()

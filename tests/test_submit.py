@@ -27,8 +27,8 @@ from benchmarks.verifying import Verdict, drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import generate_key, save_key
-from leaderboard.results import Result
-from leaderboard.store import RunFolder
+from leaderboard.records.record import Result
+from leaderboard.records.run_folder import RunFolder
 from tasks.bring import bring, parse
 
 

@@ -27,7 +27,7 @@ from leaderboard.bundle.zip_layout import (
     end_record,
     local_header,
 )
-from leaderboard.files import store_error
+from leaderboard.records.files import store_error
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Protocol
 
 from leaderboard.bundle.errors import BundleError, shown
 from leaderboard.bundle.names import MANIFEST, SIGNATURE, Kind, checked_path
-from leaderboard.files import store_error
+from leaderboard.records.files import store_error
 
 
 CHUNK: Final = 1 << 20

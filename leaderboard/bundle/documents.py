@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.results import ResultError, canonical_json
+from leaderboard.records.record import ResultError, canonical_json
 
 
 T = TypeVar("T")

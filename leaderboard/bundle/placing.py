@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adversarial.errors import StoreError
 from leaderboard.bundle.errors import BundleError
-from leaderboard.files import create_folder, store_error, sync_folder
+from leaderboard.records.files import create_folder, store_error, sync_folder
 
 
 @contextmanager

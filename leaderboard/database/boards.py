@@ -20,7 +20,7 @@ from leaderboard.database.ranking import Ranker
 from leaderboard.database.scoring import unpack
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.database.verdicts import RANKED
-from leaderboard.results import Metric, without_access
+from leaderboard.records.record import Metric, without_access
 from leaderboard.statistics import Interval, RankInterval, Sample, mean_interval
 
 

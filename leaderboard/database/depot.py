@@ -19,8 +19,8 @@ from typing import Final
 
 from leaderboard.bundle.names import is_hash
 from leaderboard.database.verdicts import HistoryEvent, decode_event
-from leaderboard.files import create_folder, read_whole, store_error, sync_folder, write_whole
-from leaderboard.results import ResultError, canonical_json
+from leaderboard.records.files import create_folder, read_whole, store_error, sync_folder, write_whole
+from leaderboard.records.record import ResultError, canonical_json
 
 
 BUNDLE: Final = "bundle.rab"

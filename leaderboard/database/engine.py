@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from adversarial.errors import RobustArenaError
-from leaderboard.files import create_folder, only_one, store_error
+from leaderboard.records.files import create_folder, only_one, store_error
 
 
 URL_VARIABLE: Final = "ROBUSTARENA_DATABASE_URL"

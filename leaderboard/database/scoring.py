@@ -13,7 +13,7 @@ import numpy as np
 from leaderboard.board import build_board, ranked_sample, ranking_threat
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.results import OF_OTHERS, Cell, Metric, Plan, Result, canonical_json, without_access
+from leaderboard.records.record import OF_OTHERS, Cell, Metric, Plan, Result, canonical_json, without_access
 from leaderboard.scores import CLEAN, score
 from leaderboard.statistics import Sample
 

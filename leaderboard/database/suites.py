@@ -12,8 +12,8 @@ import msgspec
 
 from leaderboard.bundle.manifest import checked_word
 from leaderboard.database.depot import Depot
-from leaderboard.files import read_whole, write_whole
-from leaderboard.results import ResultError, canonical_json
+from leaderboard.records.files import read_whole, write_whole
+from leaderboard.records.record import ResultError, canonical_json
 
 
 _LIMITED: Final = re.compile(r"(?P<base>.+)-limit[1-9][0-9]{0,6}")

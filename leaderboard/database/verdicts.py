@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from leaderboard.database.models import EventKind
-from leaderboard.results import Diagnostic, ResultError, canonical_json
+from leaderboard.records.record import Diagnostic, ResultError, canonical_json
 
 
 Level = Literal["refused", "claimed", "re-scored", "re-run"]

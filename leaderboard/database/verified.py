@@ -13,7 +13,7 @@ from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.database.depot import Depot
 from leaderboard.database.models import StoredVerdict
 from leaderboard.database.verdicts import CellCheck, Verdict, decode_verdict
-from leaderboard.results import Result
+from leaderboard.records.record import Result
 
 
 def open_verified(session: Session, depot: Depot, bundle: str) -> Bundle:

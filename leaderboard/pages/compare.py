@@ -11,7 +11,7 @@ from leaderboard.pages.board import menu_of
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.layout import TABLES, render
 from leaderboard.pages.links import Links
-from leaderboard.results import Metric, Result
+from leaderboard.records.record import Metric, Result
 from leaderboard.rows import Measurement, TaskBoard, TaskRow
 from leaderboard.statistics import Difference, Sample, difference
 from leaderboard.wording import threat_columns

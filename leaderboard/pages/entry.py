@@ -15,7 +15,7 @@ from leaderboard.pages.layout import COPY, TABLES, render
 from leaderboard.pages.links import Links
 from leaderboard.pages.sharing import Sharing
 from leaderboard.pages.spending import SpendingCurve, spending_chart
-from leaderboard.results import Metric
+from leaderboard.records.record import Metric
 from leaderboard.rows import EntryRow, Measurement, TaskRow, ThreatRow
 from leaderboard.statistics import RankInterval
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.tensors import header_length, read_header
-from leaderboard.results import Cell, ResultError
+from leaderboard.records.record import Cell, ResultError
 
 
 Array = NDArray[Any]

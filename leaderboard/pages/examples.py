@@ -14,7 +14,7 @@ from leaderboard.pages.evidence import Disturbed, Original, Originals, examples_
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import MOST_SECONDS, spectrogram, wav_uri
-from leaderboard.results import Result, ResultError
+from leaderboard.records.record import Result, ResultError
 
 
 if TYPE_CHECKING:

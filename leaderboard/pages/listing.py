@@ -12,7 +12,7 @@ import msgspec
 from leaderboard import wording
 from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
 from leaderboard.pages.links import Links
-from leaderboard.results import Metric
+from leaderboard.records.record import Metric
 from leaderboard.rows import Spent
 from leaderboard.statistics import RankInterval
 

@@ -10,7 +10,7 @@ from leaderboard.curves import cost_curve
 from leaderboard.measurements import figure
 from leaderboard.outcomes import mean_outcome, outcome
 from leaderboard.pages.charts import Line, line_chart
-from leaderboard.results import Result
+from leaderboard.records.record import Result
 from leaderboard.rows import Measurement, TaskRow
 from leaderboard.statistics import Interval, quality_interval
 

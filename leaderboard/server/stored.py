@@ -15,7 +15,7 @@ from leaderboard.database.models import StoredResult
 from leaderboard.database.scoring import unpack
 from leaderboard.database.verified import open_verified
 from leaderboard.outcomes import mismatch, outcome
-from leaderboard.results import Result, ResultError
+from leaderboard.records.record import Result, ResultError
 from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.server.state import State
 from leaderboard.statistics import Sample

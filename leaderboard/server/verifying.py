@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from leaderboard.database.verdicts import Verdict, decode_verdict
-from leaderboard.files import read_whole
-from leaderboard.results import ResultError
+from leaderboard.records.files import read_whole
+from leaderboard.records.record import ResultError
 from leaderboard.server.settings import WorkerSettings
 
 

@@ -18,7 +18,7 @@ from leaderboard.pages.listing import across_listing, table_json, task_listing
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_curves
-from leaderboard.results import Result
+from leaderboard.records.record import Result
 from leaderboard.rows import Board, TaskRow
 from leaderboard.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count

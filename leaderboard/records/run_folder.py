@@ -21,8 +21,8 @@ from typing import Final
 import msgspec
 
 from adversarial.errors import StoreError, UnknownName
-from leaderboard.files import create_folder, only_one, read_whole, store_error, write_whole
-from leaderboard.results import (
+from leaderboard.records.files import create_folder, only_one, read_whole, store_error, write_whole
+from leaderboard.records.record import (
     SCHEMA_VERSION,
     JournalEntry,
     Plan,

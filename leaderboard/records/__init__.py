@@ -1,0 +1,1 @@
+"""Records of measurements, as files: what every other room reads. Imports msgspec alone."""
