@@ -18,7 +18,7 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from benchmarks.arguments import Array, array_task, as_victim, bound, look_at, whole_number
 from benchmarks.catalog import catalog
-from leaderboard.statistics import Interval, wilson
+from leaderboard.scoring.statistics import Interval, wilson
 from tasks.protocol import Measurement, Trial
 from tasks.static import measure_static
 

@@ -17,7 +17,7 @@ from benchmarks.cli_data import FOLDER
 if TYPE_CHECKING:
     from leaderboard.records.record import Result
     from leaderboard.records.run_folder import RunFolder
-    from leaderboard.rows import Board
+    from leaderboard.scoring.rows import Board
 
 
 def suite_option(command: F) -> F:
@@ -42,10 +42,10 @@ def table(suite: str | None, as_json: bool, out: Path) -> None:
 @out_option
 def compare(suite: str | None, as_json: bool, out: Path) -> None:
     """Show what each defense gains and costs in each domain, and whether it helps everywhere."""
-    from leaderboard.compare import compare as compare_defenses
-    from leaderboard.compare import render_comparison
     from leaderboard.records.record import canonical_json
     from leaderboard.records.run_folder import RunFolder
+    from leaderboard.scoring.compare import compare as compare_defenses
+    from leaderboard.scoring.compare import render_comparison
     from leaderboard.terminal import console, show
 
     folder = RunFolder(out)
@@ -145,7 +145,7 @@ def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
 
 
 def _board(folder: RunFolder, suite: str) -> Board:
-    from leaderboard.board import build_board
+    from leaderboard.scoring.board import build_board
 
     plan = folder.read_plan(suite)
     return build_board(plan, folder.results(plan), folder.journal())

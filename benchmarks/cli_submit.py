@@ -158,7 +158,7 @@ def _looked_at(
 
 def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Registry, settings: Settings) -> None:
     from benchmarks.standing import command_for, standing
-    from leaderboard.board import build_board
+    from leaderboard.scoring.board import build_board
 
     entry = submission.entry
     readable = settings.data is None or settings.data.manifest.reference_models

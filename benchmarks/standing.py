@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.planning import Settings
 from leaderboard import wording
-from leaderboard.rows import Board, TaskBoard, TaskRow
+from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
 
 
 def standing(board: Board, task: str, entry: str, references: Sequence[str], measuring: str) -> Iterator[str]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from adversarial.errors import UnknownName
 from leaderboard import wording
-from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
-from leaderboard.statistics import RankInterval
+from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.scoring.statistics import RankInterval
 
 
 HUB_TASKS: Final = {

@@ -14,7 +14,7 @@ import msgspec
 
 from leaderboard import wording
 from leaderboard.records.record import canonical_json
-from leaderboard.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _of_entry(task: TaskBoard, row: TaskRow, shared: dict[str, Any], cells: bool
 
 
 def _of_threat(row: TaskRow, threat: ThreatRow, shared: dict[str, Any]) -> ExportRow:
-    from leaderboard.measurements import total
+    from leaderboard.scoring.measurements import total
 
     rank = row.rank if threat.ranking else None
     kept = threat.retention_interval

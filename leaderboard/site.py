@@ -11,8 +11,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from leaderboard.board import build_board, ranked_sample
-from leaderboard.compare import Comparison, compare
 from leaderboard.export import csv_text, export_rows, json_bytes
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
@@ -28,8 +26,10 @@ from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_curves
 from leaderboard.records.files import write_whole
 from leaderboard.records.record import JournalEntry, Plan, Result
-from leaderboard.rows import Board, TaskBoard
-from leaderboard.scores import CLEAN, score
+from leaderboard.scoring.board import build_board, ranked_sample
+from leaderboard.scoring.compare import Comparison, compare
+from leaderboard.scoring.rows import Board, TaskBoard
+from leaderboard.scoring.scores import CLEAN, score
 
 
 MOST_PAIRED: Final = 12  # entries that each get a page with each other one; the others are compared on the board

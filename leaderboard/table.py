@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard import wording
-from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.terminal import show
 
 

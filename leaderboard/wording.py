@@ -6,9 +6,9 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from leaderboard.records.record import Cost, Metric
-from leaderboard.rows import Board, EntryRow, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
-from leaderboard.scores import CLEAN
-from leaderboard.statistics import Interval, RankInterval
+from leaderboard.scoring.rows import Board, EntryRow, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.scores import CLEAN
+from leaderboard.scoring.statistics import Interval, RankInterval
 
 
 DASH = "\N{EN DASH}"

@@ -27,7 +27,7 @@ from leaderboard.database.verdicts import decode_verdict
 from leaderboard.database.verified import corrected
 from leaderboard.records.record import Examples, Result, canonical_json
 from leaderboard.records.run_folder import RunFolder
-from leaderboard.rows import TaskRow
+from leaderboard.scoring.rows import TaskRow
 from tasks.bring import bring, parse
 
 

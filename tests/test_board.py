@@ -28,11 +28,11 @@ from synthetic import (
     without_number,
 )
 
-from leaderboard.board import build_board
-from leaderboard.compare import Change, Comparison, compare, render_comparison, summarise
 from leaderboard.records.record import Cell, Diagnostic, Plan, Result, ResultError, canonical_json
-from leaderboard.rows import Board, EntryRow
-from leaderboard.statistics import RankInterval
+from leaderboard.scoring.board import build_board
+from leaderboard.scoring.compare import Change, Comparison, compare, render_comparison, summarise
+from leaderboard.scoring.rows import Board, EntryRow
+from leaderboard.scoring.statistics import RankInterval
 from leaderboard.table import print_board
 from leaderboard.terminal import PLAIN_WIDTH, console
 

@@ -28,8 +28,8 @@ from benchmarks.rechecking import _worse_of
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.scoring import counted
-from leaderboard.diagnostics import is_search
 from leaderboard.records.record import Cost, Diagnostic, Result
+from leaderboard.scoring.diagnostics import is_search
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.suites import facts_of
 from leaderboard.database.verdicts import Circumstances, Level, Verdict, decode_verdict
 from leaderboard.records.record import Metric, ResultError, canonical_json
-from leaderboard.statistics import Sample, rank_intervals
+from leaderboard.scoring.statistics import Sample, rank_intervals
 
 
 __all__ = ["database", "database_url", "depot"]  # fixtures

@@ -17,11 +17,11 @@ from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, 
 
 from adversarial.errors import UnknownName
 from leaderboard.badge import badge_of, badge_svg, model_card
-from leaderboard.board import build_board
 from leaderboard.export import COLUMNS, csv_text, export_rows, json_bytes, parquet_bytes
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
-from leaderboard.rows import Board
+from leaderboard.scoring.board import build_board
+from leaderboard.scoring.rows import Board
 
 
 ROOT = Path(__file__).parent.parent

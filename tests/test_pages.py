@@ -18,7 +18,6 @@ from safetensors.numpy import save
 from synthetic import CONTROL, IMAGE, SPEECH, by_id, cell, first, ok, plan
 from test_site import Page
 
-from leaderboard.board import build_board
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.entry import Place, charts_of
@@ -31,9 +30,10 @@ from leaderboard.pages.pictures import difference_pixels, image_pixels, png, png
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import spectrogram, wav_uri
 from leaderboard.records.record import ResultError
-from leaderboard.rows import TaskBoard
+from leaderboard.scoring.board import build_board
+from leaderboard.scoring.rows import TaskBoard
+from leaderboard.scoring.statistics import Interval, RankInterval
 from leaderboard.site import pages_of
-from leaderboard.statistics import Interval, RankInterval
 
 
 TASKS = (CONTROL, IMAGE, SPEECH, TEXT)

@@ -27,9 +27,9 @@ from synthetic import (
     without_number,
 )
 
-from leaderboard.diagnostics import STRONGER_THAN_WHITE_BOX, WEAKER_THAN_NOISE
 from leaderboard.records.record import Cell, Diagnostic, Metric, Result, ResultError
-from leaderboard.scores import TaskScore, ThreatScore, score
+from leaderboard.scoring.diagnostics import STRONGER_THAN_WHITE_BOX, WEAKER_THAN_NOISE
+from leaderboard.scoring.scores import TaskScore, ThreatScore, score
 
 
 def scored(results: list[Result], missing: tuple[Cell, ...] = (), **options: bool) -> dict[tuple[str, str], TaskScore]:

@@ -12,13 +12,13 @@ from synthetic import IMAGE, PIXELS, by_id, cell, first, ok, plan, small_board
 from test_site import Page
 
 from leaderboard.badge import badge_of, model_card
-from leaderboard.board import build_board
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.entry import Place, charts_of
 from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_chart, spending_curves
 from leaderboard.records.record import Cost, Result
-from leaderboard.rows import TaskRow
+from leaderboard.scoring.board import build_board
+from leaderboard.scoring.rows import TaskRow
 from leaderboard.site import pages_of
 
 

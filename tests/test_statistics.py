@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic import ACCURACY, CONTROL, IMAGE, RETURN, SPEECH, WORD_ERROR_RATE, examples, first
 
 from leaderboard.records.record import Examples, Metric
-from leaderboard.statistics import (
+from leaderboard.scoring.statistics import (
     Interval,
     RankInterval,
     Sample,

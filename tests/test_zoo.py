@@ -11,7 +11,7 @@ from benchmarks.catalog import catalog
 from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import MINI_1
-from leaderboard.scores import TaskScore, score
+from leaderboard.scoring.scores import TaskScore, score
 from tasks.bring import bring, parse
 
 

@@ -35,7 +35,7 @@ from leaderboard.database.models import Entry, StoredBundle, StoredResult
 from leaderboard.database.scoring import basis_of, pack, score_entry, unpack
 from leaderboard.database.suites import SuiteFacts, write_suite
 from leaderboard.records.record import Cell, Cost, Examples, Metric, Result
-from leaderboard.statistics import Sample
+from leaderboard.scoring.statistics import Sample
 
 
 TASK: Final = "image-digits"

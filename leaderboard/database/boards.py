@@ -21,7 +21,7 @@ from leaderboard.database.scoring import unpack
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.database.verdicts import RANKED
 from leaderboard.records.record import Metric, without_access
-from leaderboard.statistics import Interval, RankInterval, Sample, mean_interval
+from leaderboard.scoring.statistics import Interval, RankInterval, Sample, mean_interval
 
 
 NOT_RUN_AGAIN: Final = "level {level}: only what was measured again here is ranked"

@@ -1,4 +1,4 @@
-"""Rank intervals of many entries: what leaderboard.statistics.rank_intervals gives, fast enough for ten thousand.
+"""Rank intervals of many entries: what rank_intervals of leaderboard.scoring.statistics gives, fast enough for thousands.
 
 The question for each pair is whether the 95% interval of their paired difference excludes 0. That needs no quantile:
 it is a count of resamples on the wrong side. Most pairs are told by their own resamples' tails, the rest by counting;
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.statistics import (
+from leaderboard.scoring.statistics import (
     CONFIDENCE,
     FEWEST_DIFFERING,
     RESAMPLES,

@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from leaderboard.board import build_board, ranked_sample, ranking_threat
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.records.record import OF_OTHERS, Cell, Metric, Plan, Result, canonical_json, without_access
-from leaderboard.scores import CLEAN, score
-from leaderboard.statistics import Sample
+from leaderboard.scoring.board import build_board, ranked_sample, ranking_threat
+from leaderboard.scoring.scores import CLEAN, score
+from leaderboard.scoring.statistics import Sample
 
 
 # Raised where code here or below changes what a row says: every row is then worked out again.

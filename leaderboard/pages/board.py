@@ -11,7 +11,7 @@ from leaderboard.pages.layout import LISTING, TABLES, render, sentence
 from leaderboard.pages.lines import AcrossLine, TaskLine
 from leaderboard.pages.links import Links, file_key
 from leaderboard.pages.listing import SHOWN, Listing, across_listing, table_json, task_listing, words_of
-from leaderboard.rows import Board, TaskBoard, TaskRow
+from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
 
 
 MOST_REASONS: Final = 50

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from leaderboard.outcomes import outcome
 from leaderboard.pages.board import menu_of
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.layout import TABLES, render
 from leaderboard.pages.links import Links
 from leaderboard.records.record import Metric, Result
-from leaderboard.rows import Measurement, TaskBoard, TaskRow
-from leaderboard.statistics import Difference, Sample, difference
+from leaderboard.scoring.outcomes import outcome
+from leaderboard.scoring.rows import Measurement, TaskBoard, TaskRow
+from leaderboard.scoring.statistics import Difference, Sample, difference
 from leaderboard.wording import threat_columns
 
 

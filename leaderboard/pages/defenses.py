@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.compare import Comparison
 from leaderboard.pages.board import menu_of
 from leaderboard.pages.layout import TABLES, render
 from leaderboard.pages.links import Links, file_key
+from leaderboard.scoring.compare import Comparison
 
 
 def render_defenses(

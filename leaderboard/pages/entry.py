@@ -16,8 +16,8 @@ from leaderboard.pages.links import Links
 from leaderboard.pages.sharing import Sharing
 from leaderboard.pages.spending import SpendingCurve, spending_chart
 from leaderboard.records.record import Metric
-from leaderboard.rows import EntryRow, Measurement, TaskRow, ThreatRow
-from leaderboard.statistics import RankInterval
+from leaderboard.scoring.rows import EntryRow, Measurement, TaskRow, ThreatRow
+from leaderboard.scoring.statistics import RankInterval
 
 
 _LIMIT: Final = re.compile(r"(?:<=|#)([1-9][0-9]*)$")  # as threats end, `pixels-linf:0.1@scores<=1000`

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from leaderboard.pages.links import file_key
-from leaderboard.rows import Board, EntryRow, Figure, Spent, TaskBoard, TaskRow
-from leaderboard.statistics import Interval, RankInterval
+from leaderboard.scoring.rows import Board, EntryRow, Figure, Spent, TaskBoard, TaskRow
+from leaderboard.scoring.statistics import Interval, RankInterval
 from leaderboard.wording import verdict
 
 
@@ -124,6 +124,6 @@ def _mean(value: float | None, interval: Interval | None, bound: bool) -> Qualit
 
 
 def _sum(spent: list[Spent]) -> Spent | None:
-    from leaderboard.measurements import total
+    from leaderboard.scoring.measurements import total
 
     return total(spent) if spent else None

@@ -13,8 +13,8 @@ from leaderboard import wording
 from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
 from leaderboard.pages.links import Links
 from leaderboard.records.record import Metric
-from leaderboard.rows import Spent
-from leaderboard.statistics import RankInterval
+from leaderboard.scoring.rows import Spent
+from leaderboard.scoring.statistics import RankInterval
 
 
 SHOWN: Final = 100  # rows of a page; the rest waits in the table

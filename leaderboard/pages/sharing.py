@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from leaderboard.badge import badge_of, model_card
-from leaderboard.rows import Board
+from leaderboard.scoring.rows import Board
 
 
 class Sharing(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from leaderboard.curves import cost_curve
-from leaderboard.measurements import figure
-from leaderboard.outcomes import mean_outcome, outcome
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.records.record import Result
-from leaderboard.rows import Measurement, TaskRow
-from leaderboard.statistics import Interval, quality_interval
+from leaderboard.scoring.curves import cost_curve
+from leaderboard.scoring.measurements import figure
+from leaderboard.scoring.outcomes import mean_outcome, outcome
+from leaderboard.scoring.rows import Measurement, TaskRow
+from leaderboard.scoring.statistics import Interval, quality_interval
 
 
 X_LABEL = "forward and backward passes an example"

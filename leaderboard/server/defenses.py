@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from leaderboard.compare import BASELINE, Change, Comparison, Effect, EntryComparison, summarise
 from leaderboard.database.boards import Across, Line, PublicBoard, Value
+from leaderboard.scoring.compare import BASELINE, Change, Comparison, Effect, EntryComparison, summarise
+from leaderboard.scoring.statistics import Difference, Interval, Sample, difference
 from leaderboard.server.state import State
 from leaderboard.server.stored import samples
-from leaderboard.statistics import Difference, Interval, Sample, difference
 
 
 UNDEFENDED: Final = "none"  # as a manifest says that an entry has no defense

@@ -12,7 +12,7 @@ from typing import Final
 
 from leaderboard.database.boards import PublicBoard
 from leaderboard.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
-from leaderboard.rows import Board
+from leaderboard.scoring.rows import Board
 from leaderboard.server.boards import Answer, Published
 from leaderboard.server.state import State
 from leaderboard.server.stored import AT_ONCE, entry_row, task_board, task_rows

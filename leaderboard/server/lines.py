@@ -5,7 +5,7 @@ from __future__ import annotations
 from leaderboard.database.boards import Across, Line, PublicBoard, Value
 from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
 from leaderboard.pages.links import file_key
-from leaderboard.statistics import Interval
+from leaderboard.scoring.statistics import Interval
 
 
 def across_lines(board: PublicBoard) -> tuple[AcrossLine, ...]:

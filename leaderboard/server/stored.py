@@ -14,11 +14,11 @@ from leaderboard.database.boards import Across, Line, PublicBoard
 from leaderboard.database.models import StoredResult
 from leaderboard.database.scoring import unpack
 from leaderboard.database.verified import open_verified
-from leaderboard.outcomes import mismatch, outcome
 from leaderboard.records.record import Result, ResultError
-from leaderboard.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.scoring.outcomes import mismatch, outcome
+from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.scoring.statistics import Sample
 from leaderboard.server.state import State
-from leaderboard.statistics import Sample
 
 
 AT_ONCE: Final = 500  # rows of one query; databases bound how many values a query may name

@@ -19,8 +19,8 @@ from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
 from leaderboard.pages.spending import spending_curves
 from leaderboard.records.record import Result
-from leaderboard.rows import Board, TaskRow
-from leaderboard.scores import CLEAN
+from leaderboard.scoring.rows import Board, TaskRow
+from leaderboard.scoring.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count
 from leaderboard.server.defenses import compare_served, usual_baseline
 from leaderboard.server.lines import across_lines, task_lines

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from leaderboard.diagnostics import worst_verdict
-from leaderboard.measurements import figure, measure, total
 from leaderboard.records.record import JournalEntry, Plan, Result, ResultError, without_access
-from leaderboard.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
-from leaderboard.scores import TaskScore, ThreatScore, score
-from leaderboard.statistics import (
+from leaderboard.scoring.diagnostics import worst_verdict
+from leaderboard.scoring.measurements import figure, measure, total
+from leaderboard.scoring.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.scores import TaskScore, ThreatScore, score
+from leaderboard.scoring.statistics import (
     Interval,
     RankInterval,
     Sample,

@@ -15,9 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from leaderboard.curves import budget_curve
-from leaderboard.diagnostics import Finding, Verdict, find, is_search, verdict_of
-from leaderboard.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 from leaderboard.records.record import (
     JournalEntry,
     Label,
@@ -28,6 +25,9 @@ from leaderboard.records.record import (
     parse_label,
     without_access,
 )
+from leaderboard.scoring.curves import budget_curve
+from leaderboard.scoring.diagnostics import Finding, Verdict, find, is_search, verdict_of
+from leaderboard.scoring.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 
 
 CLEAN: Final = "none"

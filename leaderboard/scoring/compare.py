@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard import wording
-from leaderboard.board import ranked_sample, ranking_threat
 from leaderboard.records.record import JournalEntry, Plan, Result
-from leaderboard.scores import TaskScore, score
-from leaderboard.statistics import Difference, difference
+from leaderboard.scoring.board import ranked_sample, ranking_threat
+from leaderboard.scoring.scores import TaskScore, score
+from leaderboard.scoring.statistics import Difference, difference
 from leaderboard.table import name, split_name, styled_table
 
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from leaderboard.diagnostics import Finding, Verdict
 from leaderboard.records.record import Cost, Metric, Scalar, Status
-from leaderboard.statistics import Interval, RankInterval
+from leaderboard.scoring.diagnostics import Finding, Verdict
+from leaderboard.scoring.statistics import Interval, RankInterval
 
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from leaderboard.outcomes import Outcome, outcome
 from leaderboard.records.record import (
     GROUP_PREFIX,
     NEAREST,
@@ -17,9 +16,10 @@ from leaderboard.records.record import (
     canonical_json,
     without_access,
 )
-from leaderboard.rows import Figure, Measurement, Spent
-from leaderboard.scores import Absent
-from leaderboard.statistics import metric_interval, quality_interval
+from leaderboard.scoring.outcomes import Outcome, outcome
+from leaderboard.scoring.rows import Figure, Measurement, Spent
+from leaderboard.scoring.scores import Absent
+from leaderboard.scoring.statistics import metric_interval, quality_interval
 
 
 def figure(found: Outcome) -> Figure:

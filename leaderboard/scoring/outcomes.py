@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaderboard.records.record import Result, ResultError
-from leaderboard.statistics import Array, Sample, sample
+from leaderboard.scoring.statistics import Array, Sample, sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from leaderboard.outcomes import Outcome, worst_case
 from leaderboard.records.record import BUDGET_PREFIX
-from leaderboard.statistics import Array, Sample
+from leaderboard.scoring.outcomes import Outcome, worst_case
+from leaderboard.scoring.statistics import Array, Sample
 
 
 def shares_of(outcome: Outcome) -> dict[float, str]:

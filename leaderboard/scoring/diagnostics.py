@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from leaderboard.records.record import OF_OTHERS, Cell, Result, Severity, access_of, without_access
-from leaderboard.statistics import difference, sample
+from leaderboard.scoring.statistics import difference, sample
 
 
 Verdict = Literal["reliable", "suspect", "invalid"]

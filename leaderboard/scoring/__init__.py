@@ -1,0 +1,1 @@
+"""From records to boards: worst cases, intervals, ranks, comparisons."""
