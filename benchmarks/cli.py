@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
-from leaderboard import terminal
 from leaderboard.bundle.errors import SigningKeyError
+from leaderboard.printing import terminal
 from leaderboard.records.files import store_error
 
 

@@ -42,11 +42,11 @@ def table(suite: str | None, as_json: bool, out: Path) -> None:
 @out_option
 def compare(suite: str | None, as_json: bool, out: Path) -> None:
     """Show what each defense gains and costs in each domain, and whether it helps everywhere."""
+    from leaderboard.printing.terminal import console, show
     from leaderboard.records.record import canonical_json
     from leaderboard.records.run_folder import RunFolder
     from leaderboard.scoring.compare import compare as compare_defenses
     from leaderboard.scoring.compare import render_comparison
-    from leaderboard.terminal import console, show
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
@@ -64,8 +64,8 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 def site(directory: Path, suite: str | None, out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
     from benchmarks.originals import originals_of
+    from leaderboard.pages.site import Source, write_site
     from leaderboard.records.run_folder import RunFolder
-    from leaderboard.site import Source, write_site
     from tasks.own import is_prepared, open_data
 
     folder = RunFolder(out)
@@ -91,7 +91,7 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
 @out_option
 def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: Path) -> None:
     """Write the board as a table, one row for each entry, task and threat."""
-    from leaderboard.export import csv_text, export_rows, json_bytes, parquet_bytes
+    from leaderboard.printing.export import csv_text, export_rows, json_bytes, parquet_bytes
     from leaderboard.records.files import write_whole
     from leaderboard.records.run_folder import RunFolder
 
@@ -123,7 +123,7 @@ def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: 
 @out_option
 def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: Path) -> None:
     """Print a badge of ENTRY as SVG: its robust quality and its rank."""
-    from leaderboard.badge import badge_of, model_card
+    from leaderboard.printing.badge import badge_of, model_card
     from leaderboard.records.run_folder import RunFolder
 
     folder = RunFolder(out)
@@ -133,9 +133,9 @@ def badge(entry: str, task: str, card: bool, url: str, suite: str | None, out: P
 
 def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
     """Prints the board of a suite to standard output."""
+    from leaderboard.printing.table import print_board
+    from leaderboard.printing.terminal import console
     from leaderboard.records.record import canonical_json
-    from leaderboard.table import print_board
-    from leaderboard.terminal import console
 
     board = _board(folder, suite)
     if as_json:

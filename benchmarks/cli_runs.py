@@ -111,8 +111,8 @@ def run(
     from benchmarks.executors import executor_named
     from benchmarks.planning import as_plan
     from benchmarks.runner import with_timeout
+    from leaderboard.printing.terminal import console
     from leaderboard.records.run_folder import RunFolder
-    from leaderboard.terminal import console
 
     who, settings = executor_named(executor, workers), _on_data(settings, own, filters, out)
     found, cells, everything = _chosen(suite, filters, settings, plugins)
@@ -136,7 +136,7 @@ def measured(cells: Sequence[PlannedCell], folder: RunFolder, suite: str, what: 
     from benchmarks.executors import Process
     from benchmarks.progress import RunProgress
     from benchmarks.runner import missing, run_cells
-    from leaderboard.terminal import console
+    from leaderboard.printing.terminal import console
 
     todo, target = missing(cells, folder), console(sys.stderr)
     target.print(f"{suite}: {what}, {len(todo)} to do, records in {folder.path}", markup=False)

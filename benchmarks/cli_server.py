@@ -51,7 +51,7 @@ def serve(
         from benchmarks.submitting import benchmark_version
         from benchmarks.suites import SUITES
         from leaderboard.bundle.reading import Limits
-        from leaderboard.database.depot import Depot
+        from leaderboard.database.blob_store import Depot
         from leaderboard.database.engine import open_database
         from leaderboard.database.suites import SuiteFacts, write_suite
         from leaderboard.server.app import create_app

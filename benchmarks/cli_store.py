@@ -51,7 +51,7 @@ def rebuild(store: Path) -> None:
     """Make the database again from the bundles and their histories. Stop server and workers first; tokens stay."""
 
     def build(database: Database) -> Any:
-        from leaderboard.database.depot import Depot
+        from leaderboard.database.blob_store import Depot
         from leaderboard.database.rebuild import rebuild as rebuilt
 
         return rebuilt(database, Depot(store))
@@ -72,7 +72,7 @@ def requeue(store: Path, bundle: str) -> None:
 
     def again(database: Database) -> None:
         from leaderboard.bundle.reading import open_bundle
-        from leaderboard.database.depot import Depot
+        from leaderboard.database.blob_store import Depot
         from leaderboard.database.entries import NoSuchEntry
         from leaderboard.database.rebuild import export_events
         from leaderboard.database.requeue import requeue as requeued

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.planning import Settings
-from leaderboard import wording
+from leaderboard.printing import wording
 from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpx
 from stores import FACTS, with_accounts
 
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import open_database
 from leaderboard.database.suites import write_suite
 

@@ -16,7 +16,7 @@ from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of
 from leaderboard.bundle.writing import Parts, write_bundle
 from leaderboard.database.accounts import issue_token
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import admit
 from leaderboard.database.suites import SuiteFacts, write_suite

@@ -21,7 +21,7 @@ from benchmarks.verifying import drawn
 from leaderboard.bundle.documents import MOST_PARTS, read_json
 from leaderboard.bundle.errors import BundleError
 from leaderboard.database import accepted, jobs
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import submission, withdraw
 from leaderboard.database.scoring import Scored

@@ -22,8 +22,8 @@ from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs, migrations
 from leaderboard.database.accepted import refresh
 from leaderboard.database.accounts import AccountError, account_of_token, issue_token, list_tokens, revoke_token
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.boards import Boards, PublicBoard
-from leaderboard.database.depot import Depot
 from leaderboard.database.engine import NEWEST, Database, DatabaseError, open_database
 from leaderboard.database.entries import (
     NameTaken,

@@ -16,8 +16,8 @@ import pytest
 from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, without_number
 
 from adversarial.errors import UnknownName
-from leaderboard.badge import badge_of, badge_svg, model_card
-from leaderboard.export import COLUMNS, csv_text, export_rows, json_bytes, parquet_bytes
+from leaderboard.printing.badge import badge_of, badge_svg, model_card
+from leaderboard.printing.export import COLUMNS, csv_text, export_rows, json_bytes, parquet_bytes
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
 from leaderboard.scoring.board import build_board

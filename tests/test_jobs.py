@@ -18,7 +18,7 @@ from stores import KEY, admitted, database, database_url, depot, with_accounts
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import EntryError, NameTaken, Submission, submission, withdraw
 from leaderboard.database.history import counter

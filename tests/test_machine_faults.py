@@ -25,7 +25,7 @@ from benchmarks.measuring import Measured, measure
 from benchmarks.rechecking import CellCheck, measured_again
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database import jobs
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.requeue import requeue
 from leaderboard.database.verdicts import Circumstances, Verdict

@@ -28,12 +28,12 @@ from leaderboard.pages.links import STATIC, Links
 from leaderboard.pages.listing import SHOWN, across_listing, table_json
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
+from leaderboard.pages.site import pages_of
 from leaderboard.pages.sound import spectrogram, wav_uri
 from leaderboard.records.record import ResultError
 from leaderboard.scoring.board import build_board
 from leaderboard.scoring.rows import TaskBoard
 from leaderboard.scoring.statistics import Interval, RankInterval
-from leaderboard.site import pages_of
 
 
 TASKS = (CONTROL, IMAGE, SPEECH, TEXT)

@@ -16,8 +16,8 @@ from test_pages import TASKS, line
 
 from leaderboard.pages.board import render_across
 from leaderboard.pages.links import STATIC
+from leaderboard.pages.site import write_site
 from leaderboard.records.files import write_whole
-from leaderboard.site import write_site
 
 
 Opened = Callable[..., AbstractContextManager[Any]]

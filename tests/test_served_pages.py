@@ -22,7 +22,7 @@ from leaderboard.bundle.signing import account_of
 from leaderboard.database.accounts import issue_token
 from leaderboard.database.boards import Across, Line, PublicBoard, Value
 from leaderboard.database.engine import open_database
-from leaderboard.export import COLUMNS
+from leaderboard.printing.export import COLUMNS
 from leaderboard.scoring.statistics import Interval
 from leaderboard.server.defenses import unpaired, usual_baseline
 

@@ -17,9 +17,9 @@ from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, 
 
 from adversarial.errors import StoreError
 from leaderboard.pages.links import file_key
+from leaderboard.pages.site import Source, pages_of, write_site
 from leaderboard.records import files
 from leaderboard.records.record import Result
-from leaderboard.site import Source, pages_of, write_site
 
 
 class Page(HTMLParser):

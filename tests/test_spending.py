@@ -11,15 +11,15 @@ from illustrated import illustrated
 from synthetic import IMAGE, PIXELS, by_id, cell, first, ok, plan, small_board
 from test_site import Page
 
-from leaderboard.badge import badge_of, model_card
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.entry import Place, charts_of
+from leaderboard.pages.query_budget import spending_chart, spending_curves
 from leaderboard.pages.sharing import sharing
-from leaderboard.pages.spending import spending_chart, spending_curves
+from leaderboard.pages.site import pages_of
+from leaderboard.printing.badge import badge_of, model_card
 from leaderboard.records.record import Cost, Result
 from leaderboard.scoring.board import build_board
 from leaderboard.scoring.rows import TaskRow
-from leaderboard.site import pages_of
 
 
 def spent(result: Result, forwards: int, backwards: int = 0) -> Result:

@@ -15,7 +15,7 @@ from stores import KEY, admitted, make_bundle, with_accounts
 
 from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import submission, withdraw
 from leaderboard.server.settings import WorkerSettings

@@ -28,7 +28,7 @@ from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of, generate_key
 from leaderboard.bundle.writing import Parts, write_bundle
 from leaderboard.database.accounts import issue_token
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import open_database
 from leaderboard.database.history import BOARDS, raise_counter
 from leaderboard.database.models import Entry, StoredBundle, StoredResult

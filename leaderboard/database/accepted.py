@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.models import Account, Entry, StoredBundle, StoredResult
 from leaderboard.database.scoring import basis_of, score_entry

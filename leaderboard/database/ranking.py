@@ -1,4 +1,4 @@
-"""Rank intervals of many entries: what rank_intervals of leaderboard.scoring.statistics gives, fast enough for thousands.
+"""Rank intervals of many entries: what `rank_intervals` of scoring/statistics.py gives, fast enough for ten thousand.
 
 The question for each pair is whether the 95% interval of their paired difference excludes 0. That needs no quantile:
 it is a count of resamples on the wrong side. Most pairs are told by their own resamples' tails, the rest by counting;

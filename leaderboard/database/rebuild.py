@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.manifest import Manifest
 from leaderboard.bundle.reading import open_bundle
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.entries import add_job, store
 from leaderboard.database.history import BOARDS, raise_counter

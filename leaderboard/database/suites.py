@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from leaderboard.bundle.manifest import checked_word
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.records.files import read_whole, write_whole
 from leaderboard.records.record import ResultError, canonical_json
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from leaderboard.bundle.reading import Bundle, open_bundle
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.models import StoredVerdict
 from leaderboard.database.verdicts import CellCheck, Verdict, decode_verdict
 from leaderboard.records.record import Result

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from leaderboard import wording
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.layout import LISTING, TABLES, render, sentence
 from leaderboard.pages.lines import AcrossLine, TaskLine
 from leaderboard.pages.links import Links, file_key
 from leaderboard.pages.listing import SHOWN, Listing, across_listing, table_json, task_listing, words_of
+from leaderboard.printing import wording
 from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
 
 

@@ -13,8 +13,8 @@ from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.examples import Shown
 from leaderboard.pages.layout import COPY, TABLES, render
 from leaderboard.pages.links import Links
+from leaderboard.pages.query_budget import SpendingCurve, spending_chart
 from leaderboard.pages.sharing import Sharing
-from leaderboard.pages.spending import SpendingCurve, spending_chart
 from leaderboard.records.record import Metric
 from leaderboard.scoring.rows import EntryRow, Measurement, TaskRow, ThreatRow
 from leaderboard.scoring.statistics import RankInterval

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from leaderboard import wording
 from leaderboard.pages.episodes import trajectory
 from leaderboard.pages.evidence import Disturbed, Original, Originals, examples_of, read_tensors
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import MOST_SECONDS, spectrogram, wav_uri
+from leaderboard.printing import wording
 from leaderboard.records.record import Result, ResultError
 
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderboard import wording
 from leaderboard.pages.links import Links
+from leaderboard.printing import wording
 
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def environment() -> Environment:
 @lru_cache(maxsize=32)
 def part(name: str) -> str:
     """A template, a style or a script of this package."""
-    return resources.files("leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
+    return resources.files("leaderboard.pages").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _source_hash(text: str) -> str:

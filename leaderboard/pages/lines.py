@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from leaderboard.pages.links import file_key
+from leaderboard.printing.wording import verdict
 from leaderboard.scoring.rows import Board, EntryRow, Figure, Spent, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import Interval, RankInterval
-from leaderboard.wording import verdict
 
 
 class Quality(msgspec.Struct, frozen=True):

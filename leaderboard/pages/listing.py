@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from leaderboard import wording
 from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
 from leaderboard.pages.links import Links
+from leaderboard.printing import wording
 from leaderboard.records.record import Metric
 from leaderboard.scoring.rows import Spent
 from leaderboard.scoring.statistics import RankInterval

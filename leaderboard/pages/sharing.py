@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from leaderboard.badge import badge_of, model_card
+from leaderboard.printing.badge import badge_of, model_card
 from leaderboard.scoring.rows import Board
 
 

@@ -11,12 +11,12 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard import wording
+from leaderboard.printing import wording
+from leaderboard.printing.table import name, split_name, styled_table
 from leaderboard.records.record import JournalEntry, Plan, Result
 from leaderboard.scoring.board import ranked_sample, ranking_threat
 from leaderboard.scoring.scores import TaskScore, score
 from leaderboard.scoring.statistics import Difference, difference
-from leaderboard.table import name, split_name, styled_table
 
 
 BASELINE: Final = "undefended"

@@ -13,8 +13,8 @@ import msgspec
 
 from adversarial.errors import StoreError
 from leaderboard.database.accepted import fingerprint, refresh, suites_with_entries
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.boards import Boards, PublicBoard
-from leaderboard.database.depot import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.history import BOARDS, counter
 from leaderboard.database.suites import SuiteFacts, facts_of

@@ -1,4 +1,4 @@
-"""A published board as a table: CSV, JSON and Parquet, as leaderboard.export makes them of a static one.
+"""A published board as a table: CSV, JSON and Parquet, as leaderboard.printing.export makes them of a static one.
 
 One row for each entry, task and threat. Cells are left out: of ten thousand entries they are hundreds of megabytes, and
 each entry has its own under /v1/entries.
@@ -11,7 +11,7 @@ import threading
 from typing import Final
 
 from leaderboard.database.boards import PublicBoard
-from leaderboard.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
+from leaderboard.printing.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
 from leaderboard.scoring.rows import Board
 from leaderboard.server.boards import Answer, Published
 from leaderboard.server.state import State

@@ -12,11 +12,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from leaderboard.badge import badge_svg, badge_words
 from leaderboard.database.boards import Across, PublicBoard
 from leaderboard.database.suites import facts_of
 from leaderboard.pages.layout import STYLE, content_policy, environment, part
 from leaderboard.pages.links import file_key
+from leaderboard.printing.badge import badge_svg, badge_words
 from leaderboard.server import exports, views
 from leaderboard.server.api import answer, submission_of
 from leaderboard.server.boards import Answer, Published, page_count

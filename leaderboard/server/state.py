@@ -8,7 +8,7 @@ from fastapi import HTTPException
 from starlette.requests import Request
 
 from leaderboard.database.accounts import account_of_token
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.server.boards import BoardCache

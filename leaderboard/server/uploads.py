@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, open_bundle
-from leaderboard.database.depot import Depot
+from leaderboard.database.blob_store import Depot
 from leaderboard.database.suites import SuiteFacts, facts_of
 from leaderboard.server.limits import retry_after
 from leaderboard.server.settings import ServerSettings

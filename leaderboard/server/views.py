@@ -15,9 +15,9 @@ from leaderboard.pages.entry import EntryView, Place, render_entry
 from leaderboard.pages.examples import Shown, gallery
 from leaderboard.pages.links import DOWNLOADS, Links, file_key
 from leaderboard.pages.listing import across_listing, table_json, task_listing
+from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
-from leaderboard.pages.spending import spending_curves
 from leaderboard.records.record import Result
 from leaderboard.scoring.rows import Board, TaskRow
 from leaderboard.scoring.scores import CLEAN

@@ -10,9 +10,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard import wording
+from leaderboard.printing import wording
+from leaderboard.printing.terminal import show
 from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
-from leaderboard.terminal import show
 
 
 ENTRIES_A_TABLE: Final = 4

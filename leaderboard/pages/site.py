@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from leaderboard.export import csv_text, export_rows, json_bytes
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
 from leaderboard.pages.defenses import render_defenses
@@ -21,9 +20,10 @@ from leaderboard.pages.examples import gallery
 from leaderboard.pages.layout import content_policy as content_policy
 from leaderboard.pages.lines import across_lines, task_lines
 from leaderboard.pages.links import Links, file_key, static_links
+from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
-from leaderboard.pages.spending import spending_curves
+from leaderboard.printing.export import csv_text, export_rows, json_bytes
 from leaderboard.records.files import write_whole
 from leaderboard.records.record import JournalEntry, Plan, Result
 from leaderboard.scoring.board import build_board, ranked_sample

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from leaderboard import wording
+from leaderboard.printing import wording
 from leaderboard.records.record import canonical_json
 from leaderboard.scoring.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 

@@ -10,7 +10,7 @@ import json
 from typing import Any, Final
 
 from adversarial.errors import UnknownName
-from leaderboard import wording
+from leaderboard.printing import wording
 from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import RankInterval
 

@@ -1,0 +1,1 @@
+"""Boards in a terminal and in files of other tools."""
