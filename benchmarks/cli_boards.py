@@ -154,7 +154,7 @@ def _board(folder: RunFolder, suite: str) -> Board:
 def _levels(results: Mapping[str, Result]) -> dict[str, str]:
     """The entries that are models which ship with the benchmark, by the hashes of their files."""
     from benchmarks.catalog import catalog
-    from tasks.cards import model_hash
+    from tasks.models.cards import model_hash
 
     shipped = {
         (task.name, name, model_hash(Path(task.folder) / name)) for task in catalog().tasks() for name in task.models

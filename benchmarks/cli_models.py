@@ -34,7 +34,7 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
     MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP, python:FILE:FUNCTION, or TASK/MODEL for one that ships.
     """
     from benchmarks.catalog import catalog
-    from tasks.bring import parse
+    from tasks.models import parse
 
     source, entry = parse(model), catalog(plugins).task(task)
     import torch

@@ -250,7 +250,7 @@ _LISTINGS: dict[str, Callable[[Registry], list[Row]]] = {
 
 
 def _model_summary(folder: Path) -> str:
-    from tasks.cards import read_card
+    from tasks.models.cards import read_card
 
     card = read_card(folder)
     clean = ", ".join(f"clean {name} {value:.3f}" for name, value in card.clean.items())

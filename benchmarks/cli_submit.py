@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.records.record import Plan
     from leaderboard.records.run_folder import RunFolder
-    from tasks.bring import Source
+    from tasks.models import Source
     from tasks.own import OwnData
 
 
@@ -79,7 +79,7 @@ def submit(
     from benchmarks.submitting import cells_of, check_entry, pack
     from benchmarks.suites import suite_named
     from leaderboard.records.run_folder import RunFolder
-    from tasks.bring import parse
+    from tasks.models import parse
 
     token, registry, found, source = _token(to), catalog(), suite_named(suite), parse(model)
     facts = _facts(name, task, defense, link, licence)
@@ -141,7 +141,7 @@ def _looked_at(
     from benchmarks.checking import check_model
     from benchmarks.cli_models import report_text
     from benchmarks.submitting import Submission
-    from tasks.bring import bring
+    from tasks.models import bring
 
     report = check_model(source, registry.task(facts.task), torch.device("cpu"), data)
     if not report.hash:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 if TYPE_CHECKING:

@@ -165,7 +165,7 @@ def _loaded(
     task = _task(task_code, data)
     if not source:
         return task, task.load_victim(Path(model_folder), device)
-    from tasks.bring import bring, parse
+    from tasks.models import bring, parse
 
     brought = bring(parse(source), task.name, device, open_data(Path(data)) if data else None)
     if brought.hash != model_hash:

@@ -18,7 +18,7 @@ from benchmarks.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.records.record import Cell, Plan, Scalar
 from tasks import FIT_SPLIT
-from tasks.cards import model_hash, read_card
+from tasks.models.cards import model_hash, read_card
 from tasks.own import OwnData
 
 

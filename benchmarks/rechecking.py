@@ -19,7 +19,7 @@ from leaderboard.records.record import BUDGET_PREFIX, Diagnostic, Examples, Resu
 
 
 if TYPE_CHECKING:
-    from tasks.bring import Brought
+    from tasks.models import Brought
     from tasks.protocol import Rescored, Task
 
 

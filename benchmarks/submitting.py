@@ -23,7 +23,7 @@ from leaderboard.records.run_folder import RunFolder
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from tasks.bring import Brought
+    from tasks.models import Brought
 
 
 SOURCE_NAME: Final = SOURCE.partition("/")[2]

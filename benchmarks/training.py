@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adversarial.errors import UnknownName
 from adversarial.registry import TaskEntry, resolve
-from tasks.cards import Card, read_card
+from tasks.models.cards import Card, read_card
 
 
 @dataclass(frozen=True, slots=True)

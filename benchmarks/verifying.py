@@ -31,7 +31,7 @@ from leaderboard.records.record import Metric, without_access
 
 
 if TYPE_CHECKING:
-    from tasks.bring import Brought
+    from tasks.models import Brought
     from tasks.own import OwnData
 
 
@@ -225,7 +225,7 @@ def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
 def _brought(bundle: Bundle, folder: Path, data: OwnData | None, device: str) -> Brought:
     import torch
 
-    from tasks.bring import bring, parse
+    from tasks.models import bring, parse
 
     found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(device), data)
     carried = {*found.files, SOURCE_NAME}

@@ -15,7 +15,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.recipes import Recipe
+from tasks.models.recipes import Recipe
 
 
 BUDGET_PREFIX: Final = "budget_x"  # of columns with the values at another budget: budget_x0.5

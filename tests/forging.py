@@ -28,7 +28,7 @@ from leaderboard.database.verified import corrected
 from leaderboard.records.record import Examples, Result, canonical_json
 from leaderboard.records.run_folder import RunFolder
 from leaderboard.scoring.rows import TaskRow
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 replace = msgspec.structs.replace

@@ -11,8 +11,8 @@ import torch
 import transformers
 
 from adversarial.registry import resolve
-from tasks.bring import bring, parse
-from tasks.bring.torch_folder import entry_of
+from tasks.models import bring, parse
+from tasks.models.torch_folder import entry_of
 from tasks.sentiment.candidates import known_words
 
 

@@ -30,7 +30,7 @@ from leaderboard.server.schemas import as_state
 from leaderboard.server.settings import ServerSettings, WorkerSettings
 from leaderboard.server.uploads import Uploads
 from leaderboard.server.worker import MOST_RERUN, _rerun
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 __all__ = ["database", "database_url", "depot"]  # fixtures

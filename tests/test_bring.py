@@ -20,10 +20,10 @@ from adversarial.ledger import Ledger
 from adversarial.registry import resolve
 from adversarial.victims import EmbeddingVictim
 from tasks import ENTRIES
-from tasks.bring import EXPECTED, KINDS, Brought, Source, bring, hash_of, parse
-from tasks.bring.torch_folder import entry_of, save
 from tasks.control.model import ARCHITECTURES as CONTROL
 from tasks.image.model import ARCHITECTURES as IMAGE
+from tasks.models import EXPECTED, KINDS, Brought, Source, bring, hash_of, parse
+from tasks.models.torch_folder import entry_of, save
 from tasks.protocol import Trial
 from tasks.sentiment.model import ARCHITECTURES as SENTIMENT
 from tasks.speech.model import ARCHITECTURES as SPEECH
@@ -91,7 +91,7 @@ def test_what_is_no_source_says_what_one_is(text: str, error: type[Exception], s
 
 
 def test_sources_are_read_without_torch() -> None:
-    code = "from tasks.bring import parse; parse('hf:x'); import sys; assert 'torch' not in sys.modules"
+    code = "from tasks.models import parse; parse('hf:x'); import sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

@@ -28,12 +28,12 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.spaces import words
 from adversarial.threats import Threat
-from tasks.bring import Brought, bring, parse
-from tasks.bring.hf_image import ImageVictim
-from tasks.bring.hf_text import COUNT_STEP, TextVictim
 from tasks.image import task as image
+from tasks.image.hf import ImageVictim
+from tasks.models import Brought, bring, parse
 from tasks.protocol import Trial
 from tasks.sentiment import task as sentiment
+from tasks.sentiment.hf import COUNT_STEP, TextVictim
 from tasks.sentiment.words import bundled
 from tasks.static import Batch
 

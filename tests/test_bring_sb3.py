@@ -29,9 +29,10 @@ from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.checking import check_model
-from tasks.bring import Brought, bring, parse, sb3_reader, zips
+from tasks.control import sb3_reader
 from tasks.control.facts import SCALE, seeds
 from tasks.control.task import make
+from tasks.models import Brought, bring, parse, zips
 from tasks.protocol import Trial
 
 

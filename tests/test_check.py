@@ -20,9 +20,9 @@ from benchmarks.catalog import catalog
 from benchmarks.checking import Report, check_model
 from benchmarks.cli import cli
 from benchmarks.looks import LOOKS
-from tasks.bring import parse
-from tasks.bring.torch_folder import save
 from tasks.image.model import ARCHITECTURES
+from tasks.models import parse
+from tasks.models.torch_folder import save
 
 
 ROOT = Path(__file__).parent.parent

@@ -27,7 +27,7 @@ from leaderboard.bundle.names import record_path
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import save_key
 from leaderboard.bundle.writing import extract
-from tasks.bring.hearing import resampled
+from tasks.speech.preprocessing import resampled
 from tasks.speech.task import make as speech
 
 

@@ -23,11 +23,11 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.cards import read_card
 from tasks.control import facts, recipes, rollout
 from tasks.control.environment import Episodes
 from tasks.control.rollout import Rollout, roll_out
 from tasks.control.task import make
+from tasks.models.cards import read_card
 from tasks.protocol import Measurement, Task, Trial
 
 

@@ -95,7 +95,7 @@ def test_verification_asks_the_model_where_it_is_told_to(
 ) -> None:
     """The devices that re-scoring and measuring again are given; the CPU does the work, for there is no other here."""
     seen: dict[str, set[torch.device]] = {"brought": set(), "trial": set(), "measured": set()}
-    from tasks import bring as bringing
+    from tasks import models as bringing
 
     bring, trial, measured = bringing.bring, rechecking._trial, rechecking.measure
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from adversarial.errors import ModelError, UnknownName
 from benchmarks.catalog import catalog
-from tasks.cards import read_card, weights_hash
 from tasks.image.task import ImageDigits
+from tasks.models.cards import read_card, weights_hash
 
 
 @pytest.fixture

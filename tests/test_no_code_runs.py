@@ -27,8 +27,8 @@ from benchmarks.cli import cli
 from benchmarks.executors import Serial
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import save_key
-from tasks.bring.torch_folder import save
 from tasks.image.architectures import Perceptron
+from tasks.models.torch_folder import save
 
 
 IMAGE, TEXT, SPEECH, CONTROL = "image-digits", "sentiment-reviews", "speech-digits", "control-cartpole"

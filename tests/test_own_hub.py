@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from benchmarks.cli import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
 from leaderboard.records.run_folder import RunFolder
-from tasks.bring import bring, parse
-from tasks.bring.torch_folder import save
 from tasks.image.architectures import ResidualNet
+from tasks.models import bring, parse
+from tasks.models.torch_folder import save
 from tasks.own import OwnData, images, open_data, reviews, utterances
 from tasks.speech.corpus import WORDS
 

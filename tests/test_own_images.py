@@ -24,9 +24,9 @@ from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.bring import bring, parse
-from tasks.bring.torch_folder import save
 from tasks.image.architectures import Perceptron, ResidualNet
+from tasks.models import bring, parse
+from tasks.models.torch_folder import save
 from tasks.own import OwnData, images
 
 

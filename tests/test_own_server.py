@@ -20,8 +20,8 @@ from benchmarks.cli import cli
 from benchmarks.suites import SUITES
 from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites
-from tasks.bring.torch_folder import save
 from tasks.image.architectures import Perceptron
+from tasks.models.torch_folder import save
 from tasks.own import OwnData
 
 

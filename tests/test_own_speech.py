@@ -21,12 +21,12 @@ from benchmarks.catalog import catalog
 from benchmarks.cli import cli
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.bring import bring, parse
-from tasks.bring.hf_ctc import CTCVictim
+from tasks.models import bring, parse
 from tasks.own import OwnData, utterances
 from tasks.own.making import task_of
 from tasks.protocol import Trial
 from tasks.speech.goal import TargetTranscript
+from tasks.speech.hf_ctc import CTCVictim
 from tasks.speech.task import SpeechDigits
 from tasks.speech.transcripts import ALPHABET, decode
 
@@ -61,7 +61,7 @@ def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
     def never() -> None:
         raise AssertionError("resampled")
 
-    monkeypatch.setattr("tasks.bring.hearing.torchaudio_functional", never)
+    monkeypatch.setattr("tasks.speech.preprocessing.torchaudio_functional", never)
     module = speech_models.save_ctc(tmp_path / "ctc", norm=norm)
     victim = bring(parse(f"hf:{tmp_path / 'ctc'}"), SPEECH, CPU, data).victim
     assert isinstance(victim, CTCVictim)

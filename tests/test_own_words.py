@@ -22,13 +22,13 @@ from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.bring import bring, parse
-from tasks.bring.hf_text import TextVictim
+from tasks.models import bring, parse
 from tasks.own import OwnData
 from tasks.own.making import task_of
 from tasks.own.reviews import OwnWords, load
 from tasks.sentiment.candidates import candidates, misspellings
 from tasks.sentiment.facts import LABELS
+from tasks.sentiment.hf import TextVictim
 from tasks.sentiment.words import bundled
 
 

@@ -20,7 +20,7 @@ from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.bundle.signing import generate_key, save_key
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 TASK = "image-digits"
@@ -119,7 +119,7 @@ def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
 def test_our_own_modules_are_no_neighbours_even_beside_a_file_in_the_clone() -> None:
     """A file that lies where the packages lie does not get them twice."""
     import adversarial.victims
-    from tasks.bring.neighbours import Neighbours
+    from tasks.models.neighbours import Neighbours
 
     neighbours = Neighbours(Path(adversarial.victims.__file__).parent.parent)
     assert neighbours.find_spec("leaderboard") is None

@@ -92,7 +92,7 @@ def test_the_undefended_model_reads_hand_written_reviews() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_models_are_what_their_cards_say(name: str) -> None:
-    from tasks.cards import read_card
+    from tasks.models.cards import read_card
 
     card = read_card(MODELS / name)
     assert accuracy(name, clean()) == pytest.approx(card.clean["accuracy"], abs=0.004)

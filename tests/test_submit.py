@@ -29,7 +29,7 @@ from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 TASK, NAME, LIMIT = "image-digits", "copied", 16

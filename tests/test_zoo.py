@@ -12,7 +12,7 @@ from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import MINI_1
 from leaderboard.scoring.scores import TaskScore, score
-from tasks.bring import bring, parse
+from tasks.models import bring, parse
 
 
 TASK, LIMIT = "image-digits", 60

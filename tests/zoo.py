@@ -18,9 +18,9 @@ from torch.nn import functional
 
 import tasks
 from adversarial.inputs import Inputs, Scores
-from tasks.architectures import build
-from tasks.cards import read_card
 from tasks.image.model import ARCHITECTURES
+from tasks.models.architectures import build
+from tasks.models.cards import read_card
 
 
 UNDEFENDED = Path(tasks.__file__).parent / "image" / "models" / "undefended"

@@ -12,8 +12,6 @@ from torch import Tensor
 from adversarial.diagnostics import Trace
 from adversarial.ledger import Ledger
 from adversarial.victims import ModuleVictim, Victim
-from tasks.architectures import build
-from tasks.cards import read_card
 from tasks.control.facts import RANDOM_RETURN, REFERENCE_RETURN, data_hash, episode_id, seeds
 from tasks.control.fitting import learned
 from tasks.control.model import ARCHITECTURES
@@ -21,8 +19,10 @@ from tasks.control.recipes import RECIPES
 from tasks.control.replay import replay
 from tasks.control.rollout import joined, roll_out, worst_of
 from tasks.control.training import train_policy
+from tasks.models.architectures import build
+from tasks.models.cards import read_card
+from tasks.models.recipes import Recipe
 from tasks.protocol import BUDGET_PREFIX, Measurement, Metric, Rescored, Trial
-from tasks.recipes import Recipe
 from tasks.training import write_model
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tasks.recipes import Recipe
+from tasks.models.recipes import Recipe
 
 
 THREAT: Final = "pixels-linf:0.15@gradient"

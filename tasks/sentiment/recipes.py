@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tasks.recipes import Recipe
+from tasks.models.recipes import Recipe
 
 
 THREAT: Final = "words-l0:3@gradient"

@@ -19,11 +19,11 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
-from tasks.architectures import build
-from tasks.cards import read_card
+from tasks.models.architectures import build
+from tasks.models.cards import read_card
+from tasks.models.recipes import Recipe
 from tasks.own import OwnData, reviews
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
-from tasks.recipes import Recipe
 from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.sentiment.candidates import Choices, candidates
 from tasks.sentiment.facts import Reviews, data_hash, load_split

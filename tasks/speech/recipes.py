@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tasks.recipes import Recipe
+from tasks.models.recipes import Recipe
 
 
 THREAT: Final = "waveform-snr:28@gradient"

@@ -19,11 +19,12 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, snr_db, waveform
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.architectures import build
-from tasks.cards import read_card
+from tasks.models.architectures import build
+from tasks.models.cards import read_card
+from tasks.models.recipes import Recipe
+from tasks.models.weights import load_weights
 from tasks.own import OwnData, utterances
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
-from tasks.recipes import Recipe
 from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
@@ -33,7 +34,6 @@ from tasks.speech.transcripts import decode, word_errors
 from tasks.speech.varying import varied
 from tasks.static import Batch, Outcomes, measure_static
 from tasks.training import train_static, write_model
-from tasks.weights import load_weights
 
 
 MODELS: Final = Path(__file__).parent / "models"

@@ -15,12 +15,12 @@ from adversarial.inputs import Inputs
 from adversarial.registry import TaskEntry, resolve
 from adversarial.victims import Victim
 from tasks import ENTRIES
-from tasks.bring import Brought, Source, hash_of
-from tasks.bring.folders import without_weights
-from tasks.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
+from tasks.models import Brought, Source, hash_of
+from tasks.models.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
+from tasks.models.folders import without_weights
+from tasks.models.weights import save_weights
 from tasks.own import OwnData
 from tasks.protocol import Task
-from tasks.weights import save_weights
 
 
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
@@ -36,7 +36,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; a torch: model is one with {WEIGHTS_FILE} and {CARD_FILE}")
     if not (folder / WEIGHTS_FILE).is_file():
-        raise ModelError(without_weights(folder, "tasks.bring.torch_folder.save writes"))
+        raise ModelError(without_weights(folder, "tasks.models.torch_folder.save writes"))
     card = _checked(read_card(folder), folder)
     if card.task != task:
         raise ModelError(f"{folder} is a model of {card.task}, not of {task}; its {CARD_FILE} says so")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import ModelError
-from tasks.bring.zips import MOST_BYTES, members
+from tasks.models.zips import MOST_BYTES, members
 
 
 MOST_PICKLE: Final = 2**20  # bytes of the pickle that describes the tensors

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from adversarial.errors import ModelError
-from tasks.cards import WEIGHTS_FILE, Card, weights_hash
+from tasks.models.cards import WEIGHTS_FILE, Card, weights_hash
 
 
 def load_weights(module: nn.Module, folder: Path, card: Card | None = None) -> None:

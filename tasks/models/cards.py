@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adversarial.errors import ModelError
-from tasks.recipes import Recipe
+from tasks.models.recipes import Recipe
 
 
 WEIGHTS_FILE = "model.safetensors"

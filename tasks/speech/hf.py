@@ -10,8 +10,8 @@ from torch import nn
 
 from adversarial.errors import ModelError
 from adversarial.victims import Victim
-from tasks.bring import Brought, Source, folders, hash_of
-from tasks.bring.folders import read_json
+from tasks.models import Brought, Source, folders, hash_of
+from tasks.models.folders import read_json
 
 
 # What else says how a speech model hears and writes; other files are neither read nor carried.

@@ -17,13 +17,13 @@ from torch.nn import functional
 from adversarial.errors import DataError, ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
-from tasks.bring import Brought, Source
-from tasks.bring.folders import staged
-from tasks.bring.hearing import check_rate, check_task, resampled
-from tasks.bring.hf_speech import brought, extractor_of, fetched, files_of, loaded
-from tasks.bring.writer import Writer
+from tasks.models import Brought, Source
+from tasks.models.folders import staged
 from tasks.own import OwnData
 from tasks.speech.corpus import SAMPLE_RATE, WORDS
+from tasks.speech.hf import brought, extractor_of, fetched, files_of, loaded
+from tasks.speech.preprocessing import check_rate, check_task, resampled
+from tasks.speech.whisper_decoder import Writer
 
 
 LANGUAGE: Final = "<|en|>"

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adversarial.errors import ModelError
-from tasks.bring.folders import CONFIG, PROCESSOR, read_json, staged
+from tasks.models.folders import CONFIG, PROCESSOR, read_json, staged
 
 
 SHAPE: Final = (1, 8, 8)  # of the task's own pictures: channels, height, width

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adversarial.errors import ModelError
-from tasks.bring.folders import staged
+from tasks.models.folders import staged
 from tasks.sentiment.candidates import candidates, known_words
 from tasks.sentiment.facts import load_split
 from tasks.sentiment.tokens import tokenise

@@ -13,9 +13,9 @@ from torch import nn
 
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
-from tasks.bring import Brought, Source, expected_of
-from tasks.bring.neighbours import Neighbours
-from tasks.bring.weights import weights_hash
+from tasks.models import Brought, Source, expected_of
+from tasks.models.identity import weights_hash
+from tasks.models.neighbours import Neighbours
 from tasks.own import OwnData
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adversarial.errors import ModelError
-from tasks.bring.sb3_reader import tensors
-from tasks.bring.zips import members
 from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.sb3_reader import tensors
+from tasks.models.zips import members
 
 
 WIDEST: Final = 1_024  # units of a layer

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from adversarial.errors import ModelError, UnknownName
-from tasks.cards import Card
-from tasks.weights import load_weights
+from tasks.models.cards import Card
+from tasks.models.weights import load_weights
 
 
 def build(architectures: Mapping[str, Callable[..., nn.Module]], folder: Path, card: Card) -> nn.Module:

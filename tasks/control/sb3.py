@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
-from tasks.bring import Brought, Source, hash_of
-from tasks.bring.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
-from tasks.bring.zips import MOST_BYTES
-from tasks.cards import WEIGHTS_FILE
 from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
+from tasks.models import Brought, Source, hash_of
+from tasks.models.cards import WEIGHTS_FILE
+from tasks.models.weights import load_weights, save_weights
+from tasks.models.zips import MOST_BYTES
 from tasks.own import OwnData
-from tasks.weights import load_weights, save_weights
 
 
 TASK: Final = "control-cartpole"

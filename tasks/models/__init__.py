@@ -28,14 +28,14 @@ _SYMBOLS: Final = (
 # What a source may start with, and the module that brings it, by task; `*` stands for every task.
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "hf": {
-        "image-digits": "tasks.bring.hf_image",
-        "speech-digits": "tasks.bring.hf_ctc",
-        "sentiment-reviews": "tasks.bring.hf_text",
+        "image-digits": "tasks.image.hf",
+        "speech-digits": "tasks.speech.hf_ctc",
+        "sentiment-reviews": "tasks.sentiment.hf",
     },
-    "torch": {"*": "tasks.bring.torch_folder"},
-    "sb3": {"control-cartpole": "tasks.bring.sb3"},
-    "python": {"*": "tasks.bring.python_file"},
-    "reference": {"*": "tasks.bring.torch_folder"},
+    "torch": {"*": "tasks.models.torch_folder"},
+    "sb3": {"control-cartpole": "tasks.control.sb3"},
+    "python": {"*": "tasks.models.python_file"},
+    "reference": {"*": "tasks.models.torch_folder"},
 }
 WITH_ATTRIBUTE: Final = ("sb3", "python")  # kinds whose location may be followed by one more part
 
@@ -152,8 +152,8 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     if name is None:
         fitting = ", ".join(kind for kind, by_task in KINDS.items() if task in by_task or "*" in by_task)
         raise ModelError(f"{source.kind}: models do not fit {task}; it takes {fitting}")
-    if name == "tasks.bring.hf_ctc" and _is_whisper(source):
-        name = "tasks.bring.hf_whisper"
+    if name == "tasks.speech.hf_ctc" and _is_whisper(source):
+        name = "tasks.speech.hf_whisper"
     brought: Brought = importlib.import_module(name).bring(source, task, device, data)
     return brought
 
@@ -172,7 +172,7 @@ def hash_of(files: Mapping[str, Path]) -> str:
 
 
 def _is_whisper(source: Source) -> bool:
-    from tasks.bring.folders import read_json
-    from tasks.bring.hf_speech import fetched
+    from tasks.models.folders import read_json
+    from tasks.speech.hf import fetched
 
     return str(read_json(fetched(source), "config.json").get("model_type", "")) == "whisper"

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from adversarial.errors import ModelError
-from tasks.bring import Source
+from tasks.models import Source
 
 
 WEIGHTS: Final = "model.safetensors"
