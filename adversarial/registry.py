@@ -72,7 +72,7 @@ class TaskEntry:
     code: a function without arguments that makes the task. facts: a torch-free module with data_hash(split).
     surfaces: where it can be attacked. models: its reference models, each a folder under `folder`. libraries: whose
     versions change its numbers, and so are part of a cell's id. own_data: a function that makes the task
-    from a tasks.own.OwnData, a user's own; empty where there is none.
+    from a tasks.data.OwnData, a user's own; empty where there is none.
     """
 
     name: str

@@ -18,9 +18,9 @@ from adversarial.ledger import Ledger
 from adversarial.registry import TaskEntry
 from adversarial.victims import Victim, weight_versions
 from benchmarks.looks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
+from tasks.data import OwnData
+from tasks.data.making import task_of
 from tasks.models import Brought, Expected, Source, bring, expected_of
-from tasks.own import OwnData
-from tasks.own.making import task_of
 from tasks.protocol import Task, Trial
 
 

@@ -66,7 +66,7 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
     from benchmarks.originals import originals_of
     from leaderboard.pages.site import Source, write_site
     from leaderboard.records.run_folder import RunFolder
-    from tasks.own import is_prepared, open_data
+    from tasks.data import is_prepared, open_data
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))

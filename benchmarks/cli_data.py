@@ -16,8 +16,8 @@ from benchmarks.cli import F, cli
 
 
 if TYPE_CHECKING:
-    from tasks.own import OwnData
-    from tasks.own.reading import Wanted
+    from tasks.data import OwnData
+    from tasks.data.reading import Wanted
 
 
 _ROLES = "What a column is called, such as label=stars; roles are image and label, audio and text, or text and label."
@@ -33,9 +33,9 @@ class Chosen:
     def prepared(self, task: str, folder: Path) -> OwnData:
         """Opens what is prepared already, prepares anything else into `folder`, and says what was left out."""
         from adversarial.errors import InvalidOption
-        from tasks.own import is_prepared, open_data
-        from tasks.own.preparing import prepare as prepared
-        from tasks.own.reading import Wanted
+        from tasks.data import is_prepared, open_data
+        from tasks.data.preparing import prepare as prepared
+        from tasks.data.reading import Wanted
 
         source = Path(self.wanted.source)
         if not is_prepared(source):
@@ -135,7 +135,7 @@ def _chosen(
     size: int | None,
     rate: int | None,
 ) -> Chosen:
-    from tasks.own.reading import Wanted
+    from tasks.data.reading import Wanted
 
     named = {}
     for text in columns:

@@ -56,7 +56,7 @@ def serve(
         from leaderboard.database.suites import SuiteFacts, write_suite
         from leaderboard.server.app import create_app
         from leaderboard.server.settings import ServerSettings
-        from tasks.own import open_data
+        from tasks.data import open_data
 
         depot, total = Depot(store), most_megabytes * 1_000_000
         opened = [open_data(folder) for folder in data]

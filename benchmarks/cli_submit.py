@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.records.record import Plan
     from leaderboard.records.run_folder import RunFolder
+    from tasks.data import OwnData
     from tasks.models import Source
-    from tasks.own import OwnData
 
 
 KEY_VARIABLE: Final = "ROBUSTARENA_KEY"
@@ -194,7 +194,7 @@ def strengthen(
     """
     from benchmarks.catalog import catalog
     from benchmarks.strengthening import strengthen as strengthened
-    from tasks.own import open_data
+    from tasks.data import open_data
 
     token = _token(to)
     given, private = dict(map(_param, params)), signing_key(key)

@@ -23,7 +23,7 @@ def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, 
     from benchmarks.catalog import catalog
     from benchmarks.verifying import verify as verified
     from leaderboard.records.record import canonical_json
-    from tasks.own import open_data
+    from tasks.data import open_data
 
     if not all(one in string.hexdigits for one in nonce):
         raise click.UsageError(f"expected --nonce in hexadecimal digits, got {nonce!r}")

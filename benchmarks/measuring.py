@@ -18,7 +18,7 @@ from adversarial.registry import Registry, resolve
 from benchmarks.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.records.record import Cost, Diagnostic, Examples, Metric, Result, Status
-from tasks.own import open_data
+from tasks.data import open_data
 
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from leaderboard.pages.evidence import Disturbed, Original, Originals
 from leaderboard.records.record import Cell
-from tasks.own import OwnData
+from tasks.data import OwnData
 
 
 def originals(cell: Cell, disturbed: Mapping[str, Disturbed]) -> Mapping[str, Original]:
@@ -37,8 +37,10 @@ def originals_of(data: Sequence[OwnData]) -> Originals:
 
 @lru_cache(maxsize=4)
 def _own(data: OwnData, split: str) -> Mapping[str, Original]:
-    from tasks.own import images, reviews, utterances
+    from tasks.image import custom_data as images
+    from tasks.sentiment import custom_data as reviews
     from tasks.sentiment.tokens import tokenise
+    from tasks.speech import custom_data as utterances
 
     manifest = data.manifest
     if manifest.shape:

@@ -18,8 +18,8 @@ from benchmarks.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.records.record import Cell, Plan, Scalar
 from tasks import FIT_SPLIT
+from tasks.data import OwnData
 from tasks.models.cards import model_hash, read_card
-from tasks.own import OwnData
 
 
 NUMBERS_VERSION: Final = "2"  # raised whenever a change of the project's own code changes numbers

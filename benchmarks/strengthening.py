@@ -28,7 +28,7 @@ from leaderboard.records.record import Result, without_access
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from tasks.own import OwnData
+    from tasks.data import OwnData
 
 
 def strengthen(

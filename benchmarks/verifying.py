@@ -31,8 +31,8 @@ from leaderboard.records.record import Metric, without_access
 
 
 if TYPE_CHECKING:
+    from tasks.data import OwnData
     from tasks.models import Brought
-    from tasks.own import OwnData
 
 
 LONGEST: Final = 2_000  # characters of a reason

@@ -16,9 +16,9 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.own import OwnData
-from tasks.own.preparing import prepare
-from tasks.own.reading import Wanted
+from tasks.data import OwnData
+from tasks.data.preparing import prepare
+from tasks.data.reading import Wanted
 
 
 IMAGE, SPEECH, TEXT = "image-digits", "speech-digits", "sentiment-reviews"

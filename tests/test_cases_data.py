@@ -16,9 +16,11 @@ from PIL import Image
 
 from adversarial.errors import DataError
 from benchmarks.cli import cli
-from tasks.own import OwnData, images, utterances
-from tasks.own import reviews as texts
-from tasks.own.utterances import FULL_SCALE, plain_text
+from tasks.data import OwnData
+from tasks.image import custom_data as images
+from tasks.sentiment import custom_data as texts
+from tasks.speech import custom_data as utterances
+from tasks.speech.custom_data import FULL_SCALE, plain_text
 
 
 pytestmark = [

@@ -25,9 +25,9 @@ from benchmarks.checking import Report, check_model
 from benchmarks.measuring import measure
 from benchmarks.planning import ModelRef, Settings, plan_cells
 from benchmarks.suites import suite_named
+from tasks.data import OwnData
 from tasks.image import task as image
 from tasks.models import Brought, bring, parse
-from tasks.own import OwnData
 from tasks.protocol import Trial
 from tasks.sentiment import task as sentiment
 from tasks.speech import task as speech

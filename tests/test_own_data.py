@@ -33,9 +33,11 @@ from PIL import Image
 
 from adversarial.errors import DataError
 from benchmarks.cli import cli
-from tasks.own import images, is_prepared, open_data, utterances
-from tasks.own import reviews as texts
-from tasks.own.reading import FIT_ROWS
+from tasks.data import is_prepared, open_data
+from tasks.data.reading import FIT_ROWS
+from tasks.image import custom_data as images
+from tasks.sentiment import custom_data as texts
+from tasks.speech import custom_data as utterances
 
 
 pytestmark = [

@@ -15,10 +15,13 @@ from click.testing import CliRunner, Result
 from benchmarks.cli import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
 from leaderboard.records.run_folder import RunFolder
+from tasks.data import OwnData, open_data
+from tasks.image import custom_data as images
 from tasks.image.architectures import ResidualNet
 from tasks.models import bring, parse
 from tasks.models.torch_folder import save
-from tasks.own import OwnData, images, open_data, reviews, utterances
+from tasks.sentiment import custom_data as reviews
+from tasks.speech import custom_data as utterances
 from tasks.speech.corpus import WORDS
 
 

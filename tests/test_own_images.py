@@ -24,10 +24,11 @@ from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
+from tasks.data import OwnData
+from tasks.image import custom_data as images
 from tasks.image.architectures import Perceptron, ResidualNet
 from tasks.models import bring, parse
 from tasks.models.torch_folder import save
-from tasks.own import OwnData, images
 
 
 pytestmark = [

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from adversarial.errors import DataError
-from tasks.own.labels import class_names
-from tasks.own.preparing import prepare
-from tasks.own.reading import Wanted, read
-from tasks.own.reviews import ROLES
-from tasks.own.utterances import plain_text
+from tasks.data.labels import class_names
+from tasks.data.preparing import prepare
+from tasks.data.reading import Wanted, read
+from tasks.sentiment.custom_data import ROLES
+from tasks.speech.custom_data import plain_text
 
 
 pytestmark = [

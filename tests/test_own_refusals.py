@@ -17,8 +17,8 @@ from PIL import Image
 
 from adversarial.errors import DataError, InvalidOption, UnknownName
 from benchmarks.cli import cli
-from tasks.own import reviews as texts
-from tasks.own.utterances import plain_text
+from tasks.sentiment import custom_data as texts
+from tasks.speech.custom_data import plain_text
 
 
 pytestmark = [

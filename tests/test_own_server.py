@@ -20,9 +20,9 @@ from benchmarks.cli import cli
 from benchmarks.suites import SUITES
 from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites
+from tasks.data import OwnData
 from tasks.image.architectures import Perceptron
 from tasks.models.torch_folder import save
-from tasks.own import OwnData
 
 
 ROOT = Path(__file__).parent.parent
@@ -138,8 +138,8 @@ def test_the_commands_of_the_page_are_commands(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_page_names_every_column_ending_and_option() -> None:
-    from tasks.own.preparing import KINDS
-    from tasks.own.reading import FILES
+    from tasks.data.preparing import KINDS
+    from tasks.data.reading import FILES
 
     text = PAGE.read_text(encoding="utf-8")
     for kind in KINDS.values():

@@ -21,10 +21,11 @@ from benchmarks.catalog import catalog
 from benchmarks.cli import cli
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
+from tasks.data import OwnData
+from tasks.data.making import task_of
 from tasks.models import bring, parse
-from tasks.own import OwnData, utterances
-from tasks.own.making import task_of
 from tasks.protocol import Trial
+from tasks.speech import custom_data as utterances
 from tasks.speech.goal import TargetTranscript
 from tasks.speech.hf_ctc import CTCVictim
 from tasks.speech.task import SpeechDigits

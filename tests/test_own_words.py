@@ -22,11 +22,11 @@ from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
+from tasks.data import OwnData
+from tasks.data.making import task_of
 from tasks.models import bring, parse
-from tasks.own import OwnData
-from tasks.own.making import task_of
-from tasks.own.reviews import OwnWords, load
 from tasks.sentiment.candidates import candidates, misspellings
+from tasks.sentiment.custom_data import OwnWords, load
 from tasks.sentiment.facts import LABELS
 from tasks.sentiment.hf import TextVictim
 from tasks.sentiment.words import bundled

@@ -22,11 +22,11 @@ from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
 from tasks.control.facts import ACTIONS, SCALE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
+from tasks.data import OwnData
 from tasks.models import Brought, Source, hash_of
 from tasks.models.cards import WEIGHTS_FILE
 from tasks.models.weights import load_weights, save_weights
 from tasks.models.zips import MOST_BYTES
-from tasks.own import OwnData
 
 
 TASK: Final = "control-cartpole"

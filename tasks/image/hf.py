@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
+from tasks.data import OwnData
 from tasks.image.preprocessing import SHAPE, FrontEnd, check_front_end, front_end
 from tasks.models import Brought, Source, hash_of
 from tasks.models.folders import CONFIG, PROCESSOR, fetched, files_of, loaded
 from tasks.models.labels import LabelMap, label_map, plain
-from tasks.own import OwnData
 
 
 TASK: Final = "image-digits"

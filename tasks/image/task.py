@@ -18,13 +18,14 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
+from tasks.data import OwnData
+from tasks.image import custom_data as images
 from tasks.image.facts import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
-from tasks.own import OwnData, images
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.rescoring import rescore_static, tensor_of
 from tasks.static import Batch, Outcomes, measure_static

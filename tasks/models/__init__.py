@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from adversarial.victims import Victim
-    from tasks.own import OwnData
+    from tasks.data import OwnData
 
 
 _SYMBOLS: Final = (

@@ -13,10 +13,10 @@ from torch import nn
 
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
+from tasks.data import OwnData
 from tasks.models import Brought, Source, expected_of
 from tasks.models.identity import weights_hash
 from tasks.models.neighbours import Neighbours
-from tasks.own import OwnData
 
 
 def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
+from tasks.data import OwnData
 from tasks.models import Brought, Source, hash_of
 from tasks.models.folders import CONFIG, fetched, files_of, loaded
 from tasks.models.labels import LabelMap, label_map, listed, names_of, plain
-from tasks.own import OwnData
-from tasks.own.reviews import own_words
+from tasks.sentiment.custom_data import own_words
 from tasks.sentiment.facts import LABELS, load_split
 from tasks.sentiment.subwords import TOKENIZER, VOCABULARIES, Pieces, data_words, tokenizer_of
 from tasks.sentiment.tokens import tokenise

@@ -19,12 +19,13 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
+from tasks.data import OwnData
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
-from tasks.own import OwnData, reviews
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.rescoring import cut, rescore_static, tensor_of
+from tasks.sentiment import custom_data as reviews
 from tasks.sentiment.candidates import Choices, candidates
 from tasks.sentiment.facts import Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary

@@ -17,9 +17,9 @@ from torch.nn import functional
 from adversarial.errors import DataError, ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
+from tasks.data import OwnData
 from tasks.models import Brought, Source
 from tasks.models.folders import staged
-from tasks.own import OwnData
 from tasks.speech.corpus import SAMPLE_RATE, WORDS
 from tasks.speech.hf import brought, extractor_of, fetched, files_of, loaded
 from tasks.speech.preprocessing import check_rate, check_task, resampled

@@ -19,13 +19,14 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, snr_db, waveform
 from adversarial.threats import Threat
 from adversarial.victims import Victim
+from tasks.data import OwnData
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import load_weights
-from tasks.own import OwnData, utterances
 from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
 from tasks.rescoring import cut, rescore_static, tensor_of
+from tasks.speech import custom_data as utterances
 from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.model import ARCHITECTURES, SpeechVictim

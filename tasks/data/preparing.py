@@ -14,19 +14,12 @@ import msgspec
 import safetensors.numpy
 
 from adversarial.errors import DataError, InvalidOption
-from tasks.own import (
-    MANIFEST,
-    SHORT,
-    OwnData,
-    Split,
-    images,
-    manifest_bytes,
-    open_data,
-    reviews,
-    utterances,
-)
-from tasks.own.apart import Collected
-from tasks.own.reading import Rows, Wanted, read
+from tasks.data import MANIFEST, SHORT, OwnData, Split, manifest_bytes, open_data
+from tasks.data.overlap import Collected
+from tasks.data.reading import Rows, Wanted, read
+from tasks.image import custom_data as images
+from tasks.sentiment import custom_data as reviews
+from tasks.speech import custom_data as utterances
 
 
 class _Kind(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from adversarial.errors import DataError
-from tasks.own import Arrays, Manifest
-from tasks.own.reading import Rows
+from tasks.data import Arrays, Manifest
+from tasks.data.reading import Rows
 
 
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from adversarial.errors import DataError
-from tasks.own import Manifest, OwnData, texts_as_arrays, texts_of
-from tasks.own.apart import Collected, apart, left_out
-from tasks.own.labels import class_names, label_of
-from tasks.own.reading import Rows, Wanted
+from tasks.data import Manifest, OwnData, texts_as_arrays, texts_of
+from tasks.data.labels import class_names, label_of
+from tasks.data.overlap import Collected, apart, left_out
+from tasks.data.reading import Rows, Wanted
 from tasks.sentiment.candidates import candidates
 from tasks.sentiment.facts import LABELS, Reviews, load_synonyms
 from tasks.sentiment.tokens import tokenise

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
+from tasks.data import Arrays, Manifest, OwnData
+from tasks.data.labels import class_names, label_of
+from tasks.data.overlap import Collected, apart
+from tasks.data.reading import Rows, Wanted, opened
 from tasks.image.facts import Digits
-from tasks.own import Arrays, Manifest, OwnData
-from tasks.own.apart import Collected, apart
-from tasks.own.labels import class_names, label_of
-from tasks.own.reading import Rows, Wanted, opened
 
 
 if TYPE_CHECKING:

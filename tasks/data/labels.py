@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from adversarial.errors import DataError
-from tasks.own.reading import Rows
+from tasks.data.reading import Rows
 
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")

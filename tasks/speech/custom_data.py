@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
-from tasks.own import Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
-from tasks.own.apart import Collected, apart
-from tasks.own.reading import Rows, Wanted, opened
+from tasks.data import Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
+from tasks.data.overlap import Collected, apart
+from tasks.data.reading import Rows, Wanted, opened
 from tasks.speech.corpus import SAMPLE_RATE, WORDS, Samples, Utterances
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adversarial.errors import InvalidOption
 from adversarial.registry import TaskEntry, resolve
-from tasks.own import OwnData
+from tasks.data import OwnData
 from tasks.protocol import Task
 
 
