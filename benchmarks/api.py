@@ -19,8 +19,8 @@ from adversarial.victims import Victim
 from benchmarks.arguments import Array, array_task, as_victim, bound, look_at, whole_number
 from benchmarks.catalog import catalog
 from leaderboard.scoring.statistics import Interval, wilson
-from tasks.protocol import Measurement, Trial
-from tasks.static import measure_static
+from tasks.measuring.protocol import Measurement, Trial
+from tasks.measuring.static import measure_static
 
 
 QUEUE: Final = 8  # batches loaded together, so that waiting rows take the places of those that are done

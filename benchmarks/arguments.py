@@ -16,7 +16,7 @@ from adversarial.errors import DataError, InvalidOption, ModelError, RobustArena
 from adversarial.inputs import Inputs
 from adversarial.registry import AttackEntry, resolve
 from adversarial.victims import ModuleVictim, Victim, ask
-from tasks.arrays import ArrayTask
+from tasks.measuring.arrays import ArrayTask
 
 
 Array = Any  # a tensor, a numpy array, or (nested) lists of numbers

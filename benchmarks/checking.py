@@ -20,8 +20,8 @@ from adversarial.victims import Victim, weight_versions
 from benchmarks.looks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
 from tasks.data import OwnData
 from tasks.data.making import task_of
+from tasks.measuring.protocol import Task, Trial
 from tasks.models import Brought, Expected, Source, bring, expected_of
-from tasks.protocol import Task, Trial
 
 
 SAMPLE: Final = 8  # examples

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from adversarial.ledger import Ledger
     from adversarial.victims import Victim
-    from tasks.protocol import Measurement, Task
+    from tasks.measuring.protocol import Measurement, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
 
     from adversarial.ledger import Ledger
     from adversarial.threats import Threat
-    from tasks.protocol import GoalName, Trial
+    from tasks.measuring.protocol import GoalName, Trial
 
     cell = planned.cell
     torch.set_num_threads(cell.threads)

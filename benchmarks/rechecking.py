@@ -19,8 +19,8 @@ from leaderboard.records.record import BUDGET_PREFIX, Diagnostic, Examples, Resu
 
 
 if TYPE_CHECKING:
+    from tasks.measuring.protocol import Rescored, Task
     from tasks.models import Brought
-    from tasks.protocol import Rescored, Task
 
 
 # Kernels of another machine round otherwise, which may flip a row that stands on its decision. It costs nothing to let
@@ -96,7 +96,7 @@ def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
 
 def _clean(task: Task, brought: Brought, planned: PlannedCell) -> tuple[Rescored, tuple[Diagnostic, ...]]:
     from adversarial.ledger import Ledger
-    from tasks.protocol import Rescored
+    from tasks.measuring.protocol import Rescored
 
     trial = _trial(planned)
     measured = task.measure(brought.victim, trial, Ledger())
@@ -115,7 +115,7 @@ def _trial(planned: PlannedCell) -> Any:
     import torch
 
     from adversarial.threats import Threat
-    from tasks.protocol import Trial
+    from tasks.measuring.protocol import Trial
 
     cell = planned.cell
     return Trial(

@@ -17,9 +17,9 @@ from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
-from tasks.arrays import ArrayTask
-from tasks.protocol import Trial
-from tasks.static import measure_static
+from tasks.measuring.arrays import ArrayTask
+from tasks.measuring.protocol import Trial
+from tasks.measuring.static import measure_static
 
 
 def network() -> ModuleVictim:

@@ -22,9 +22,9 @@ from adversarial.victims import EmbeddingVictim
 from tasks import ENTRIES
 from tasks.control.model import ARCHITECTURES as CONTROL
 from tasks.image.model import ARCHITECTURES as IMAGE
+from tasks.measuring.protocol import Trial
 from tasks.models import EXPECTED, KINDS, Brought, Source, bring, hash_of, parse
 from tasks.models.torch_folder import entry_of, save
-from tasks.protocol import Trial
 from tasks.sentiment.model import ARCHITECTURES as SENTIMENT
 from tasks.speech.model import ARCHITECTURES as SPEECH
 

@@ -30,12 +30,12 @@ from adversarial.spaces import words
 from adversarial.threats import Threat
 from tasks.image import task as image
 from tasks.image.hf import ImageVictim
+from tasks.measuring.protocol import Trial
+from tasks.measuring.static import Batch
 from tasks.models import Brought, bring, parse
-from tasks.protocol import Trial
 from tasks.sentiment import task as sentiment
 from tasks.sentiment.hf import COUNT_STEP, TextVictim
 from tasks.sentiment.words import bundled
-from tasks.static import Batch
 
 
 CPU = torch.device("cpu")

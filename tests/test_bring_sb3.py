@@ -32,8 +32,8 @@ from benchmarks.checking import check_model
 from tasks.control import sb3_reader
 from tasks.control.facts import SCALE, seeds
 from tasks.control.task import make
+from tasks.measuring.protocol import Trial
 from tasks.models import Brought, bring, parse, zips
-from tasks.protocol import Trial
 
 
 CPU = torch.device("cpu")

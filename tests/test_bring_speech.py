@@ -31,8 +31,9 @@ from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
+from tasks.measuring.protocol import Attack, GoalName, Measurement, Trial
+from tasks.measuring.static import Batch
 from tasks.models import Brought, bring, parse
-from tasks.protocol import Attack, GoalName, Measurement, Trial
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.hf_ctc import NEVER, CTCVictim, symbols_of
 from tasks.speech.hf_whisper import WhisperVictim
@@ -40,7 +41,6 @@ from tasks.speech.preprocessing import check_rate, resampled, standardised
 from tasks.speech.task import MODELS, make, target_of
 from tasks.speech.transcripts import ALPHABET, OTHER, SYMBOLS, Transcriber, decode
 from tasks.speech.whisper_decoder import MOST_TOKENS, Writer, normalised, spellings
-from tasks.static import Batch
 
 
 CPU = torch.device("cpu")

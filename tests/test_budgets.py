@@ -18,11 +18,12 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from leaderboard.records import record as results
-from tasks import FIT_SPLIT, protocol
-from tasks.arrays import ArrayTask
+from tasks import FIT_SPLIT
 from tasks.control.task import make as make_control
-from tasks.protocol import BUDGET_PREFIX, NEAREST, Measurement, Trial
-from tasks.static import measure_static
+from tasks.measuring import protocol
+from tasks.measuring.arrays import ArrayTask
+from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Measurement, Trial
+from tasks.measuring.static import measure_static
 
 
 ROWS = 10

@@ -27,8 +27,8 @@ from benchmarks.planning import ModelRef, Settings, plan_cells
 from benchmarks.suites import suite_named
 from tasks.data import OwnData
 from tasks.image import task as image
+from tasks.measuring.protocol import Trial
 from tasks.models import Brought, bring, parse
-from tasks.protocol import Trial
 from tasks.sentiment import task as sentiment
 from tasks.speech import task as speech
 from tasks.speech.whisper_decoder import normalised

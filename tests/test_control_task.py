@@ -27,8 +27,8 @@ from tasks.control import facts, recipes, rollout
 from tasks.control.environment import Episodes
 from tasks.control.rollout import Rollout, roll_out
 from tasks.control.task import make
+from tasks.measuring.protocol import Measurement, Task, Trial
 from tasks.models.cards import read_card
-from tasks.protocol import Measurement, Task, Trial
 
 
 MODELS = Path(facts.__file__).parent / "models"

@@ -13,7 +13,7 @@ from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.inputs import Scores
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
-from tasks.protocol import NEAREST, Trial
+from tasks.measuring.protocol import NEAREST, Trial
 from tasks.speech import goal as goals
 from tasks.speech import task as speech
 from tasks.speech.corpus import WORDS

@@ -25,7 +25,7 @@ from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.runner import run_cells
 from benchmarks.suites import MINI_1
 from leaderboard.records.run_folder import RunFolder
-from tasks.protocol import Task, Trial
+from tasks.measuring.protocol import Task, Trial
 
 
 ROOT = Path(__file__).parent.parent

@@ -18,9 +18,9 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
-from tasks.arrays import ArrayTask
-from tasks.protocol import Measurement, Trial
-from tasks.static import Batch, measure_static
+from tasks.measuring.arrays import ArrayTask
+from tasks.measuring.protocol import Measurement, Trial
+from tasks.measuring.static import Batch, measure_static
 
 
 ROWS, WIDTH = 9, 48

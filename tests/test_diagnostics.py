@@ -21,11 +21,11 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
-from tasks.arrays import ArrayTask
 from tasks.control.task import CartPole
-from tasks.protocol import Trial
+from tasks.measuring.arrays import ArrayTask
+from tasks.measuring.protocol import Trial
+from tasks.measuring.static import measure_static
 from tasks.speech.task import SpeechDigits
-from tasks.static import measure_static
 
 
 PGD = partial(pgd, steps=4)

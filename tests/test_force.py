@@ -25,7 +25,7 @@ from adversarial.spaces import observations
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
 from tasks.control.task import CartPole
-from tasks.protocol import Trial
+from tasks.measuring.protocol import Trial
 
 
 BUDGET = 0.3

@@ -23,7 +23,7 @@ from adversarial.problem import Problem
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from tasks.protocol import BUDGET_PREFIX, NEAREST, Task, Trial
+from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Task, Trial
 
 
 Attack = Callable[[Problem], None]

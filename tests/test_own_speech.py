@@ -23,8 +23,8 @@ from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
 from tasks.data.making import task_of
+from tasks.measuring.protocol import Trial
 from tasks.models import bring, parse
-from tasks.protocol import Trial
 from tasks.speech import custom_data as utterances
 from tasks.speech.goal import TargetTranscript
 from tasks.speech.hf_ctc import CTCVictim

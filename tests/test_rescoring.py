@@ -18,7 +18,7 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from benchmarks.catalog import catalog
 from benchmarks.suites import MINI_1
-from tasks.protocol import Measurement, Task, Trial
+from tasks.measuring.protocol import Measurement, Task, Trial
 
 
 ATTACKS = {

@@ -17,7 +17,7 @@ from adversarial.errors import NotApplicable
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
-from tasks.protocol import Task, Trial
+from tasks.measuring.protocol import Task, Trial
 from tasks.sentiment import task as module
 from tasks.sentiment.baseline import accuracy_by_style, bag_of_words
 from tasks.sentiment.facts import STYLES, load_split

@@ -24,7 +24,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.protocol import GoalName, Measurement, Trial
+from tasks.measuring.protocol import GoalName, Measurement, Trial
 from tasks.speech.corpus import SAMPLE_RATE, load_split
 from tasks.speech.recipes import RECIPES, THREAT
 from tasks.speech.task import MODELS, UNTOUCHED_DB, SpeechDigits, make

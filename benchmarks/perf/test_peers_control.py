@@ -25,7 +25,7 @@ from benchmarks.perf.timing import OURS, note, race
 from tasks import control
 from tasks.control.facts import ENVIRONMENT, SCALE, seeds
 from tasks.control.task import CartPole
-from tasks.protocol import Measurement, Trial
+from tasks.measuring.protocol import Measurement, Trial
 
 
 MODELS: Final = Path(control.__file__).parent / "models"

@@ -19,7 +19,7 @@ from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.perf import judging, peers
 from benchmarks.perf.timing import OURS, fastest_size, note, race
-from tasks.protocol import GoalName, Measurement, Trial
+from tasks.measuring.protocol import GoalName, Measurement, Trial
 from tasks.speech.model import SpeechVictim
 from tasks.speech.task import MODELS, SpeechDigits
 from tasks.speech.transcripts import ALPHABET, BLANK, SYMBOLS, decode, word_errors

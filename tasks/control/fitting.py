@@ -20,7 +20,7 @@ from adversarial.victims import Victim
 from tasks import FIT_SPLIT
 from tasks.control.facts import SCALE, episode_id, seeds
 from tasks.control.rollout import roll_out
-from tasks.protocol import Attack, Fit, Trial
+from tasks.measuring.protocol import Attack, Fit, Trial
 
 
 SAMPLES: Final = 1000  # observations to learn on, spread evenly over all steps of all episodes

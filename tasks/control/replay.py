@@ -15,8 +15,8 @@ from adversarial.victims import Victim, ask
 from tasks.control.environment import Episodes
 from tasks.control.facts import MAX_STEPS, SCALE, episode_id, seeds
 from tasks.control.rollout import steps_allowed
-from tasks.protocol import Rescored, Trial
-from tasks.rescoring import check_names, tensor_of
+from tasks.measuring.protocol import Rescored, Trial
+from tasks.measuring.rescoring import check_names, tensor_of
 
 
 def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:

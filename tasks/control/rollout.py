@@ -26,7 +26,7 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim, ask, weight_versions
 from tasks.control.environment import Episodes
 from tasks.control.facts import MAX_STEPS, SCALE, episode_id
-from tasks.protocol import Trial
+from tasks.measuring.protocol import Trial
 
 
 LOOK_EVERY = 50  # steps between two looks at whether answers depend on observations alone

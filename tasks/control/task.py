@@ -19,11 +19,11 @@ from tasks.control.recipes import RECIPES
 from tasks.control.replay import replay
 from tasks.control.rollout import joined, roll_out, worst_of
 from tasks.control.training import train_policy
+from tasks.measuring.protocol import BUDGET_PREFIX, Measurement, Metric, Rescored, Trial
+from tasks.measuring.training import write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
-from tasks.protocol import BUDGET_PREFIX, Measurement, Metric, Rescored, Trial
-from tasks.training import write_model
 
 
 class CartPole:

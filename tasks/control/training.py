@@ -25,8 +25,8 @@ from adversarial.threats import Threat
 from tasks.control.environment import make_vector
 from tasks.control.facts import SCALE
 from tasks.control.model import tanh_layers
+from tasks.measuring.training import Defense, resolve_defense
 from tasks.models.recipes import Recipe
-from tasks.training import Defense, resolve_defense
 
 
 @dataclass(frozen=True, slots=True)

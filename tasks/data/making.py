@@ -5,7 +5,7 @@ from __future__ import annotations
 from adversarial.errors import InvalidOption
 from adversarial.registry import TaskEntry, resolve
 from tasks.data import OwnData
-from tasks.protocol import Task
+from tasks.measuring.protocol import Task
 
 
 def task_of(entry: TaskEntry, data: OwnData | None = None) -> Task:

@@ -23,13 +23,13 @@ from tasks.image import custom_data as images
 from tasks.image.facts import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
+from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial
+from tasks.measuring.rescoring import rescore_static, tensor_of
+from tasks.measuring.static import Batch, Outcomes, measure_static
+from tasks.measuring.training import train_static, write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
-from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
-from tasks.rescoring import rescore_static, tensor_of
-from tasks.static import Batch, Outcomes, measure_static
-from tasks.training import train_static, write_model
 
 
 class ImageDigits:

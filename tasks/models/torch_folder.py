@@ -16,11 +16,11 @@ from adversarial.registry import TaskEntry, resolve
 from adversarial.victims import Victim
 from tasks import ENTRIES
 from tasks.data import OwnData
+from tasks.measuring.protocol import Task
 from tasks.models import Brought, Source, hash_of
 from tasks.models.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
 from tasks.models.folders import without_weights
 from tasks.models.weights import save_weights
-from tasks.protocol import Task
 
 
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks

@@ -20,11 +20,13 @@ from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
 from tasks.data import OwnData
+from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial
+from tasks.measuring.rescoring import cut, rescore_static, tensor_of
+from tasks.measuring.static import Batch, Outcomes, measure_static
+from tasks.measuring.training import train_static, write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
-from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
-from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.sentiment import custom_data as reviews
 from tasks.sentiment.candidates import Choices, candidates
 from tasks.sentiment.facts import Reviews, data_hash, load_split
@@ -33,8 +35,6 @@ from tasks.sentiment.recipes import RECIPES
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.victims import ReviewVictim, TrainableVictim
 from tasks.sentiment.words import bundled
-from tasks.static import Batch, Outcomes, measure_static
-from tasks.training import train_static, write_model
 
 
 class SentimentReviews:

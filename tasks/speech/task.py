@@ -20,12 +20,14 @@ from adversarial.spaces import Space, snr_db, waveform
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.data import OwnData
+from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial
+from tasks.measuring.rescoring import cut, rescore_static, tensor_of
+from tasks.measuring.static import Batch, Outcomes, measure_static
+from tasks.measuring.training import train_static, write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import load_weights
-from tasks.protocol import GoalName, Measurement, Metric, Rescored, Trial
-from tasks.rescoring import cut, rescore_static, tensor_of
 from tasks.speech import custom_data as utterances
 from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
@@ -33,8 +35,6 @@ from tasks.speech.model import ARCHITECTURES, SpeechVictim
 from tasks.speech.recipes import RECIPES
 from tasks.speech.transcripts import decode, word_errors
 from tasks.speech.varying import varied
-from tasks.static import Batch, Outcomes, measure_static
-from tasks.training import train_static, write_model
 
 
 MODELS: Final = Path(__file__).parent / "models"

@@ -19,11 +19,11 @@ from adversarial.problem import Problem
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from adversarial.victims import Victim, freeze
+from tasks.measuring.protocol import Task, Trial
+from tasks.measuring.static import Batch, StaticTask
 from tasks.models.cards import Card, recipe_to_json, write_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import save_weights
-from tasks.protocol import Task, Trial
-from tasks.static import Batch, StaticTask
 
 
 Defense = Callable[..., Tensor]

@@ -17,8 +17,8 @@ from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks import FIT_SPLIT
-from tasks.protocol import GoalName, Metric
-from tasks.static import Batch, Outcomes
+from tasks.measuring.protocol import GoalName, Metric
+from tasks.measuring.static import Batch, Outcomes
 
 
 _SURFACES: dict[str, Callable[[Inputs, Threat], Space]] = {

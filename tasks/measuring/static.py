@@ -23,7 +23,7 @@ from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, ask, weight_versions
 from tasks import FIT_SPLIT
-from tasks.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
+from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The one place that makes a Problem, attacks it and audits it."""
