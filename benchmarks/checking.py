@@ -109,8 +109,8 @@ def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
         (batch,) = static.batches("test", SAMPLE, SAMPLE, device)
         goal: Goal = static.goal(batch, "flip")
         return batch.inputs, goal
+    from tasks.control.dataset import seeds
     from tasks.control.environment import Episodes
-    from tasks.control.facts import seeds
 
     episodes = Episodes(seeds("test")[:SAMPLE])
     for step in range(6):  # so that velocities are more than those of a start

@@ -57,7 +57,7 @@ def _own(data: OwnData, split: str) -> Mapping[str, Original]:
 
 
 def _images(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
-    from tasks.image.facts import SPLITS, data_hash, load_split
+    from tasks.image.dataset import SPLITS, data_hash, load_split
 
     if cell.split not in SPLITS or data_hash(cell.split) != cell.data_hash:
         return {}
@@ -71,7 +71,7 @@ def _images(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origina
 
 
 def _reviews(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
-    from tasks.sentiment.facts import LABELS, SPLITS, data_hash, load_split
+    from tasks.sentiment.dataset import LABELS, SPLITS, data_hash, load_split
     from tasks.sentiment.tokens import tokenise
 
     if cell.split not in SPLITS or data_hash(cell.split) != cell.data_hash:
@@ -86,7 +86,7 @@ def _reviews(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origin
 
 
 def _utterances(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
-    from tasks.speech.corpus import HASHES, SAMPLE_RATE
+    from tasks.speech.dataset import HASHES, SAMPLE_RATE
 
     if HASHES.get(cell.split) != cell.data_hash:
         return {}
@@ -101,15 +101,15 @@ def _utterances(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Ori
 
 @lru_cache(maxsize=2)
 def _spoken(split: str):  # type: ignore[no-untyped-def]
-    from tasks.speech.corpus import load_split
+    from tasks.speech.dataset import load_split
 
     return load_split(split)
 
 
 def _episodes(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
     """The true observations, by stepping the environment with the stored actions."""
+    from tasks.control.dataset import SEEDS, data_hash, episode_id
     from tasks.control.environment import Episodes
-    from tasks.control.facts import SEEDS, data_hash, episode_id
 
     if cell.split not in SEEDS or data_hash(cell.split) != cell.data_hash:
         return {}

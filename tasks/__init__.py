@@ -17,7 +17,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(
         name="image-digits",
         code="tasks.image.task:make",
-        facts="tasks.image.facts",
+        facts="tasks.image.dataset",
         summary="handwritten digits, 8 x 8 pixels, ten classes",
         surfaces=("pixels",),
         models=_MODELS,
@@ -28,7 +28,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(
         name="speech-digits",
         code="tasks.speech.task:make",
-        facts="tasks.speech.corpus",
+        facts="tasks.speech.dataset",
         summary="strings of 2 to 5 spoken digits at 8 kHz, voices unseen in training",
         surfaces=("waveform",),
         models=_MODELS,
@@ -39,7 +39,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(
         name="sentiment-reviews",
         code="tasks.sentiment.task:make",
-        facts="tasks.sentiment.facts",
+        facts="tasks.sentiment.dataset",
         summary="short reviews of films, food, products and places, positive or negative",
         surfaces=("words", "embeddings"),
         models=_MODELS,
@@ -50,7 +50,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(
         name="control-cartpole",
         code="tasks.control.task:make",
-        facts="tasks.control.facts",
+        facts="tasks.control.dataset",
         summary="balancing Gymnasium's CartPole-v1 for 500 steps",
         surfaces=("observations",),
         models=_MODELS,

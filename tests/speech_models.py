@@ -12,7 +12,7 @@ import transformers
 from torch.nn import functional
 
 from adversarial.inputs import Inputs
-from tasks.speech.corpus import WORDS
+from tasks.speech.dataset import WORDS
 
 
 LETTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")

@@ -30,7 +30,7 @@ from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.checking import check_model
 from tasks.control import sb3_reader
-from tasks.control.facts import SCALE, seeds
+from tasks.control.dataset import SCALE, seeds
 from tasks.control.task import make
 from tasks.measuring.protocol import Trial
 from tasks.models import Brought, bring, parse, zips

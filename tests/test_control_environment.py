@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.control import facts
+from tasks.control import dataset as facts
 from tasks.control.environment import Episodes
 
 

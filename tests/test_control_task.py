@@ -23,7 +23,8 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.control import facts, recipes, rollout
+from tasks.control import dataset as facts
+from tasks.control import recipes, rollout
 from tasks.control.environment import Episodes
 from tasks.control.rollout import Rollout, roll_out
 from tasks.control.task import make

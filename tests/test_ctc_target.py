@@ -16,7 +16,7 @@ from adversarial.threats import Threat
 from tasks.measuring.protocol import NEAREST, Trial
 from tasks.speech import goal as goals
 from tasks.speech import task as speech
-from tasks.speech.corpus import WORDS
+from tasks.speech.dataset import WORDS
 from tasks.speech.goal import TargetTranscript
 from tasks.speech.transcripts import ALPHABET
 

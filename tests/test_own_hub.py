@@ -22,7 +22,7 @@ from tasks.models import bring, parse
 from tasks.models.torch_folder import save
 from tasks.sentiment import custom_data as reviews
 from tasks.speech import custom_data as utterances
-from tasks.speech.corpus import WORDS
+from tasks.speech.dataset import WORDS
 
 
 pytestmark = [

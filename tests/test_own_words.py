@@ -27,7 +27,7 @@ from tasks.data.making import task_of
 from tasks.models import bring, parse
 from tasks.sentiment.candidates import candidates, misspellings
 from tasks.sentiment.custom_data import OwnWords, load
-from tasks.sentiment.facts import LABELS
+from tasks.sentiment.dataset import LABELS
 from tasks.sentiment.hf import TextVictim
 from tasks.sentiment.words import bundled
 

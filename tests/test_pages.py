@@ -306,12 +306,12 @@ def test_lines_of_a_task_say_who_and_how_sure() -> None:
 def test_the_bundled_tasks_know_what_their_examples_were() -> None:
     from benchmarks.originals import originals
     from leaderboard.pages.evidence import Disturbed
+    from tasks.control.dataset import data_hash as episodes_hash
     from tasks.control.environment import Episodes
-    from tasks.control.facts import data_hash as episodes_hash
-    from tasks.image.facts import data_hash as digits_hash
-    from tasks.image.facts import load_split
-    from tasks.sentiment.facts import data_hash as reviews_hash
-    from tasks.speech.corpus import HASHES
+    from tasks.image.dataset import data_hash as digits_hash
+    from tasks.image.dataset import load_split
+    from tasks.sentiment.dataset import data_hash as reviews_hash
+    from tasks.speech.dataset import HASHES
 
     def of(task: str, data_hash: str) -> object:
         return msgspec.structs.replace(cell(), task=task, data_hash=data_hash)

@@ -9,7 +9,7 @@ import torch
 
 from adversarial.spaces.words import NO_WORD
 from tasks.sentiment.candidates import PER_KIND, candidates, is_negator, known_words, misspellings, opposite
-from tasks.sentiment.facts import load_split, load_synonyms
+from tasks.sentiment.dataset import load_split, load_synonyms
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import Lexicon, bundled
 

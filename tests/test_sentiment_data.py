@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adversarial.errors import DataError, UnknownName
-from tasks.sentiment import facts
-from tasks.sentiment.facts import DOMAINS, FOLDER, SPLITS, STYLES, Reviews, data_hash, load_split
+from tasks.sentiment import dataset as facts
+from tasks.sentiment.dataset import DOMAINS, FOLDER, SPLITS, STYLES, Reviews, data_hash, load_split
 from tasks.sentiment.grammar import generate, write
 from tasks.sentiment.tokens import tokenise
 

@@ -20,7 +20,7 @@ from adversarial.threats import Threat
 from tasks.measuring.protocol import Task, Trial
 from tasks.sentiment import task as module
 from tasks.sentiment.baseline import accuracy_by_style, bag_of_words
-from tasks.sentiment.facts import STYLES, load_split
+from tasks.sentiment.dataset import STYLES, load_split
 from tasks.sentiment.recipes import RECIPES, THREAT, UNREALISABLE
 from tasks.sentiment.task import SentimentReviews, make
 from tasks.sentiment.tokens import tokenise

@@ -25,7 +25,7 @@ from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from tasks.measuring.protocol import GoalName, Measurement, Trial
-from tasks.speech.corpus import SAMPLE_RATE, load_split
+from tasks.speech.dataset import SAMPLE_RATE, load_split
 from tasks.speech.recipes import RECIPES, THREAT
 from tasks.speech.task import MODELS, UNTOUCHED_DB, SpeechDigits, make
 from tasks.speech.transcripts import decode, word_error_rate, word_errors

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adversarial.errors import DataError, UnknownName
 from adversarial.inputs import Scores
-from tasks.speech.corpus import WORDS
+from tasks.speech.dataset import WORDS
 from tasks.speech.goal import WorstTranscript
 from tasks.speech.transcripts import (
     ALPHABET,

@@ -181,7 +181,7 @@ def _with_weights(change: Callable[[Tensor], Tensor]) -> nn.Module:
 
 def _trained(activation: Callable[[], nn.Module]) -> nn.Module:
     """A small net of that activation, trained on the digits."""
-    from tasks.image.facts import load_split
+    from tasks.image.dataset import load_split
 
     digits: Any = load_split("train")
     with torch.random.fork_rng(devices=[]):

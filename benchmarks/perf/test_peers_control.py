@@ -23,7 +23,7 @@ from adversarial.victims import ModuleVictim
 from benchmarks.perf import judging
 from benchmarks.perf.timing import OURS, note, race
 from tasks import control
-from tasks.control.facts import ENVIRONMENT, SCALE, seeds
+from tasks.control.dataset import ENVIRONMENT, SCALE, seeds
 from tasks.control.task import CartPole
 from tasks.measuring.protocol import Measurement, Trial
 

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.dataset import ACTIONS, SCALE
 
 
 class RectifiedPolicy(nn.Module):

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.control.facts import ENVIRONMENT
+from tasks.control.dataset import ENVIRONMENT
 
 
 class Episodes:

@@ -18,7 +18,7 @@ from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.victims import Victim
 from tasks import FIT_SPLIT
-from tasks.control.facts import SCALE, episode_id, seeds
+from tasks.control.dataset import SCALE, episode_id, seeds
 from tasks.control.rollout import roll_out
 from tasks.measuring.protocol import Attack, Fit, Trial
 

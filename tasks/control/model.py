@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.control.architectures import FURTHER
-from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.dataset import ACTIONS, SCALE
 
 
 class PolicyNet(nn.Module):

@@ -12,8 +12,8 @@ from adversarial.errors import DataError
 from adversarial.inputs import Inputs
 from adversarial.spaces import observations
 from adversarial.victims import Victim, ask
+from tasks.control.dataset import MAX_STEPS, SCALE, episode_id, seeds
 from tasks.control.environment import Episodes
-from tasks.control.facts import MAX_STEPS, SCALE, episode_id, seeds
 from tasks.control.rollout import steps_allowed
 from tasks.measuring.protocol import Rescored, Trial
 from tasks.measuring.rescoring import check_names, tensor_of

@@ -24,8 +24,8 @@ from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
 from adversarial.victims import Victim, ask, weight_versions
+from tasks.control.dataset import MAX_STEPS, SCALE, episode_id
 from tasks.control.environment import Episodes
-from tasks.control.facts import MAX_STEPS, SCALE, episode_id
 from tasks.measuring.protocol import Trial
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
-from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.dataset import ACTIONS, SCALE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
 from tasks.data import OwnData
 from tasks.models import Brought, Source, hash_of

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adversarial.errors import ModelError
-from tasks.control.facts import ACTIONS, SCALE
+from tasks.control.dataset import ACTIONS, SCALE
 from tasks.control.sb3_reader import tensors
 from tasks.models.zips import members
 

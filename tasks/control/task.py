@@ -12,7 +12,7 @@ from torch import Tensor
 from adversarial.diagnostics import Trace
 from adversarial.ledger import Ledger
 from adversarial.victims import ModuleVictim, Victim
-from tasks.control.facts import RANDOM_RETURN, REFERENCE_RETURN, data_hash, episode_id, seeds
+from tasks.control.dataset import RANDOM_RETURN, REFERENCE_RETURN, data_hash, episode_id, seeds
 from tasks.control.fitting import learned
 from tasks.control.model import ARCHITECTURES
 from tasks.control.recipes import RECIPES

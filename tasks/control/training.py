@@ -22,8 +22,8 @@ from adversarial.keys import Keys
 from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
+from tasks.control.dataset import SCALE
 from tasks.control.environment import make_vector
-from tasks.control.facts import SCALE
 from tasks.control.model import tanh_layers
 from tasks.measuring.training import Defense, resolve_defense
 from tasks.models.recipes import Recipe

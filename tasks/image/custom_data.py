@@ -15,7 +15,7 @@ from tasks.data import Arrays, Manifest, OwnData
 from tasks.data.labels import class_names, label_of
 from tasks.data.overlap import Collected, apart
 from tasks.data.reading import Rows, Wanted, opened
-from tasks.image.facts import Digits
+from tasks.image.dataset import Digits
 
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
 from tasks.data import OwnData
 from tasks.image import custom_data as images
-from tasks.image.facts import Digits, data_hash, load_split
+from tasks.image.dataset import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
 from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial

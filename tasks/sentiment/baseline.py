@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.sentiment.facts import STYLES, load_split
+from tasks.sentiment.dataset import STYLES, load_split
 from tasks.sentiment.tokens import tokenise
 
 

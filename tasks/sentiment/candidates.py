@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from tasks.sentiment.facts import SPLITS, load_keyboard, load_split, load_synonyms
+from tasks.sentiment.dataset import SPLITS, load_keyboard, load_split, load_synonyms
 from tasks.sentiment.tokens import tokenise
 
 

@@ -13,7 +13,7 @@ from tasks.data.labels import class_names, label_of
 from tasks.data.overlap import Collected, apart, left_out
 from tasks.data.reading import Rows, Wanted
 from tasks.sentiment.candidates import candidates
-from tasks.sentiment.facts import LABELS, Reviews, load_synonyms
+from tasks.sentiment.dataset import LABELS, Reviews, load_synonyms
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled
 

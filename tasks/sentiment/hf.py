@@ -20,7 +20,7 @@ from tasks.models import Brought, Source, hash_of
 from tasks.models.folders import CONFIG, fetched, files_of, loaded
 from tasks.models.labels import LabelMap, label_map, listed, names_of, plain
 from tasks.sentiment.custom_data import own_words
-from tasks.sentiment.facts import LABELS, load_split
+from tasks.sentiment.dataset import LABELS, load_split
 from tasks.sentiment.subwords import TOKENIZER, VOCABULARIES, Pieces, data_words, tokenizer_of
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import rnn
 
 from tasks.sentiment.architectures import FURTHER
-from tasks.sentiment.facts import load_split
+from tasks.sentiment.dataset import load_split
 from tasks.sentiment.spelling import checksum, spelling
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled

@@ -12,7 +12,7 @@ from torch import Tensor
 from adversarial.errors import ModelError
 from tasks.models.folders import staged
 from tasks.sentiment.candidates import candidates, known_words
-from tasks.sentiment.facts import load_split
+from tasks.sentiment.dataset import load_split
 from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import Lexicon
 

@@ -29,7 +29,7 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.sentiment import custom_data as reviews
 from tasks.sentiment.candidates import Choices, candidates
-from tasks.sentiment.facts import Reviews, data_hash, load_split
+from tasks.sentiment.dataset import Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
 from tasks.sentiment.recipes import RECIPES
 from tasks.sentiment.tokens import tokenise
@@ -41,7 +41,7 @@ class SentimentReviews:
     """Short reviews, positive (1) or negative (0); accuracy.
 
     Victims read the ids of tasks.sentiment.words.bundled(). The column `group_style` says how a review is put, as a
-    place in tasks.sentiment.facts.STYLES: plain 0, negated 1, contrast 2, sarcastic 3. data: other reviews, by split,
+    place in tasks.sentiment.dataset.STYLES: plain 0, negated 1, contrast 2, sarcastic 3. data: other reviews, by split,
     of which no styles are known; choices: the candidates of their words.
     """
 

@@ -17,7 +17,7 @@ from adversarial.errors import DataError
 from tasks.data import Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
 from tasks.data.overlap import Collected, apart
 from tasks.data.reading import Rows, Wanted, opened
-from tasks.speech.corpus import SAMPLE_RATE, WORDS, Samples, Utterances
+from tasks.speech.dataset import SAMPLE_RATE, WORDS, Samples, Utterances
 
 
 ROLES: Final[Mapping[str, Sequence[str]]] = {

@@ -32,7 +32,7 @@ import numpy.typing as npt
 import soundfile
 from scipy.signal import lfilter, resample_poly
 
-from tasks.speech.corpus import (
+from tasks.speech.dataset import (
     FOLDER,
     SAMPLE_RATE,
     SPLITS,

@@ -21,8 +21,8 @@ from adversarial.victims import freeze
 from tasks.data import OwnData
 from tasks.models import Brought, Source
 from tasks.models.folders import read_json
-from tasks.speech.corpus import SAMPLE_RATE
 from tasks.speech.custom_data import letters_of
+from tasks.speech.dataset import SAMPLE_RATE
 from tasks.speech.hf import brought, extractor_of, fetched, loaded
 from tasks.speech.preprocessing import check_rate, check_task, resampled, standardised
 from tasks.speech.transcripts import ALPHABET, BLANK, SPACE, SYMBOLS

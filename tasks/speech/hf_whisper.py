@@ -20,7 +20,7 @@ from adversarial.victims import freeze
 from tasks.data import OwnData
 from tasks.models import Brought, Source
 from tasks.models.folders import staged
-from tasks.speech.corpus import SAMPLE_RATE, WORDS
+from tasks.speech.dataset import SAMPLE_RATE, WORDS
 from tasks.speech.hf import brought, extractor_of, fetched, files_of, loaded
 from tasks.speech.preprocessing import check_rate, check_task, resampled
 from tasks.speech.whisper_decoder import Writer

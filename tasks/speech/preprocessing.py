@@ -14,7 +14,7 @@ from torch import Tensor
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs
 from tasks.speech.compiled import torchaudio_functional
-from tasks.speech.corpus import SAMPLE_RATE
+from tasks.speech.dataset import SAMPLE_RATE
 
 
 MOST_PHASES: Final = 1_000  # of the resampling filter: rates that share no large factor need a filter for each phase

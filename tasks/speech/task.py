@@ -29,7 +29,7 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import load_weights
 from tasks.speech import custom_data as utterances
-from tasks.speech.corpus import WORDS, Samples, Utterances, data_hash, load_split
+from tasks.speech.dataset import WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.model import ARCHITECTURES, SpeechVictim
 from tasks.speech.recipes import RECIPES

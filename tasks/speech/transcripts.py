@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversarial.errors import DataError
 from adversarial.inputs import Scores
-from tasks.speech.corpus import WORDS
+from tasks.speech.dataset import WORDS
 
 
 BLANK: Final = 0

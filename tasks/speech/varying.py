@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.speech.corpus import Samples
+from tasks.speech.dataset import Samples
 
 
 def varied(samples: Samples, draw: np.random.Generator, options: Mapping[str, Any]) -> Samples:

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from adversarial.errors import DataError
 from adversarial.inputs import Scores
-from tasks.speech.corpus import WORDS
 from tasks.speech.custom_data import MARK
+from tasks.speech.dataset import WORDS
 
 
 MOST_TOKENS: Final = 128  # of a transcript; a decoder that goes round in circles is cut off there
