@@ -105,7 +105,7 @@ def main() -> None:
         if problem is not None:
             print(f"robustarena: {problem}", file=sys.stderr)
             sys.exit(2)
-        from benchmarks.cli import main as run
+        from benchmarks.cli.main import main as run
     except KeyboardInterrupt:  # while it is still importing
         sys.exit(130)
     run()

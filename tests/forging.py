@@ -13,11 +13,11 @@ import torch
 from stores import KEY, STRANGER
 
 from benchmarks.catalog import catalog
-from benchmarks.measuring import measure
-from benchmarks.planning import PlannedCell, Settings
-from benchmarks.submitting import Submission, cells_of, pack
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import PlannedCell, Settings
+from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites import suite_named
-from benchmarks.verifying import Verdict, verify
+from benchmarks.verifying.bundles import Verdict, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.writing import Parts, write_bundle

@@ -17,7 +17,7 @@ from serving import place, serving, until
 from stores import FACTS, STRANGER, SUITE, admitted, database, database_url, depot, with_accounts
 
 from adversarial.errors import ModelError
-from benchmarks.verifying import drawn
+from benchmarks.verifying.bundles import drawn
 from leaderboard.bundle.documents import MOST_PARTS, read_json
 from leaderboard.bundle.errors import BundleError
 from leaderboard.database import accepted, jobs

@@ -28,7 +28,7 @@ from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from benchmarks.checking import check_model
+from benchmarks.checking.report import check_model
 from tasks.control import sb3_reader
 from tasks.control.dataset import SCALE, seeds
 from tasks.control.task import make

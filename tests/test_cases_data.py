@@ -15,7 +15,7 @@ from own_sources import IMAGE, SPEECH, TEXT, prepared, reviews, sound, write_row
 from PIL import Image
 
 from adversarial.errors import DataError
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from tasks.data import OwnData
 from tasks.image import custom_data as images
 from tasks.sentiment import custom_data as texts

@@ -21,9 +21,9 @@ from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from benchmarks.checking import Report, check_model
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, Settings, plan_cells
+from benchmarks.checking.report import Report, check_model
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, Settings, plan_cells
 from benchmarks.suites import suite_named
 from tasks.data import OwnData
 from tasks.image import task as image

@@ -24,7 +24,7 @@ from forging import (
 )
 from safetensors.torch import load, save
 
-from benchmarks.rechecking import _worse_of
+from benchmarks.verifying.cells import _worse_of
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.scoring import counted

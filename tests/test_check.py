@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
-from benchmarks.checking import Report, check_model
-from benchmarks.cli import cli
-from benchmarks.looks import LOOKS
+from benchmarks.checking.checks import LOOKS
+from benchmarks.checking.report import Report, check_model
+from benchmarks.cli.main import cli
 from tasks.image.model import ARCHITECTURES
 from tasks.models import parse
 from tasks.models.torch_folder import save

@@ -22,7 +22,7 @@ from test_bundle import everything_in
 from test_bundle_refusals import bound, packed
 
 from adversarial.inputs import Inputs
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from leaderboard.bundle.names import record_path
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import save_key

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 
 
 ROOT = Path(__file__).parent.parent

@@ -26,7 +26,7 @@ from synthetic import cell, first, ok, plan
 
 from adversarial.errors import RobustArenaError
 from benchmarks.catalog import catalog
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 
@@ -309,7 +309,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
 def test_a_server_that_is_none(
     server: str, token: str, code: int, text: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.sending import send
+    from benchmarks.submitting.sending import send
 
     def sending(*_: object) -> None:
         send(place / "junk.rab", "a" * 64, server, token)
@@ -322,7 +322,7 @@ def test_a_server_that_is_none(
             thread.start()
             stack.callback(thread.join, 10)
             server = f"http://127.0.0.1:{httpd.server_port}"
-        monkeypatch.setattr("benchmarks.submitting.check_entry", sending)  # once the options were looked at
+        monkeypatch.setattr("benchmarks.submitting.entry.check_entry", sending)  # once the options were looked at
         found = said(
             "submit", "torch:x", "--task", TASK, "--name", "x", "--key", str(place / "key.pem"), "--to", server
         )

@@ -20,9 +20,9 @@ from adversarial.ledger import Ledger
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from benchmarks.executors import Executor, Process, Serial
-from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
-from benchmarks.runner import run_cells
+from benchmarks.running.executors import Executor, Process, Serial
+from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
+from benchmarks.running.runner import run_cells
 from benchmarks.suites import MINI_1
 from leaderboard.records.run_folder import RunFolder
 from tasks.measuring.protocol import Task, Trial

@@ -12,14 +12,15 @@ from forging import Honest
 from forging import measured as made
 
 from adversarial.errors import InvalidOption
-from benchmarks import measuring, rechecking
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
-from benchmarks.devices import checked_device
-from benchmarks.measuring import measure
-from benchmarks.planning import Settings, as_plan, plan_cells
+from benchmarks.cli.main import cli
+from benchmarks.running import measuring
+from benchmarks.running.devices import checked_device
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import Settings, as_plan, plan_cells
 from benchmarks.suites import suite_named
-from benchmarks.verifying import verify
+from benchmarks.verifying import cells as rechecking
+from benchmarks.verifying.bundles import verify
 
 
 TASK = "image-digits"

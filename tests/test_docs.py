@@ -61,7 +61,7 @@ def test_every_task_and_suite_is_on_a_page() -> None:
 
 def test_every_diagnostic_is_on_the_page() -> None:
     source = (ROOT / "adversarial" / "diagnostics.py").read_text(encoding="utf-8")
-    source += (ROOT / "leaderboard" / "diagnostics.py").read_text(encoding="utf-8")
+    source += (ROOT / "leaderboard" / "scoring" / "diagnostics.py").read_text(encoding="utf-8")
     names = set(re.findall(r'"((?:[a-z]+-)+[a-z]+)"', source))
     assert Trace.__name__ == "Trace"
     assert {"zero-gradients", "gradient-weaker-than-noise"} <= names

@@ -72,9 +72,9 @@ def test_no_import_of_torch_or_textattack_where_it_is_not_wanted() -> None:
     [
         "import leaderboard.scoring.board, leaderboard.scoring.compare, leaderboard.pages.site",
         "import leaderboard.printing.table, leaderboard.printing.export, leaderboard.records.run_folder",
-        "import adversarial, tasks, benchmarks, benchmarks.cli, benchmarks.catalog; benchmarks.catalog.catalog()",
+        "import adversarial, tasks, benchmarks.cli.main, benchmarks.catalog; benchmarks.catalog.catalog()",
         "import robustarena as r; r.list_attacks('pixels'), r.list_models(), r.load_model, r.Threat, r.__version__",
-        "import benchmarks.planning as p, benchmarks.suites as s, benchmarks.catalog as c; "
+        "import benchmarks.running.planning as p, benchmarks.suites as s, benchmarks.catalog as c; "
         "p.plan_cells(s.MINI_1, c.catalog(), p.Settings())",
     ],
 )

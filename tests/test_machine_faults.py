@@ -20,9 +20,11 @@ from adversarial.errors import (
     UnavailableData,
     is_machine_fault,
 )
-from benchmarks import measuring, rechecking, verifying
-from benchmarks.measuring import Measured, measure
-from benchmarks.rechecking import CellCheck, measured_again
+from benchmarks.running import measuring
+from benchmarks.running.measuring import Measured, measure
+from benchmarks.verifying import bundles as verifying
+from benchmarks.verifying import cells as rechecking
+from benchmarks.verifying.cells import CellCheck, measured_again
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database import jobs
 from leaderboard.database.blob_store import Depot

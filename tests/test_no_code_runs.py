@@ -23,8 +23,8 @@ from stable_baselines3 import PPO
 from stores import KEY
 from test_bring_sb3 import rewritten, rewritten_inside, saved
 
-from benchmarks.cli import cli
-from benchmarks.executors import Serial
+from benchmarks.cli.main import cli
+from benchmarks.running.executors import Serial
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import save_key
 from tasks.image.architectures import Perceptron
@@ -177,7 +177,7 @@ def test_the_code_would_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_nothing_of_a_model_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.executors.executor_named", lambda *_: Serial())  # spares a process for each
+    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())  # spares a process for each
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     trap, mark, folder = TRAPS[name], tmp_path / MARK, tmp_path / "model"
     folder.mkdir()

@@ -32,7 +32,7 @@ from own_sources import (
 from PIL import Image
 
 from adversarial.errors import DataError
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from tasks.data import is_prepared, open_data
 from tasks.data.reading import FIT_ROWS
 from tasks.image import custom_data as images

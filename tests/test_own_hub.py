@@ -12,7 +12,7 @@ import soundfile
 import torch
 from click.testing import CliRunner, Result
 
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData, open_data

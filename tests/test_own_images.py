@@ -18,9 +18,9 @@ from PIL import Image
 from adversarial.errors import InvalidOption, ModelError, UnavailableData
 from adversarial.inputs import Inputs
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
+from benchmarks.cli.main import cli
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder

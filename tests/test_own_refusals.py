@@ -16,7 +16,7 @@ from own_sources import IMAGE, SPEECH, TEXT, left_in, prepared, reviews, write_p
 from PIL import Image
 
 from adversarial.errors import DataError, InvalidOption, UnknownName
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from tasks.sentiment import custom_data as texts
 from tasks.speech.custom_data import plain_text
 

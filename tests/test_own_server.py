@@ -16,7 +16,7 @@ from own_sources import IMAGE, TEXT, prepared, reviews, write_pictures, write_ro
 from serving import Place, place, post, reaches, serving, state, until, working
 from stores import KEY, make_bundle
 
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from benchmarks.suites import SUITES
 from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites

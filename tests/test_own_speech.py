@@ -18,7 +18,7 @@ from adversarial.errors import ModelError
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData

@@ -16,9 +16,9 @@ from own_sources import TEXT, named_on, prepared, reviews, write_rows
 
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.cli.main import cli
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder

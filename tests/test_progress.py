@@ -19,10 +19,10 @@ import pytest
 from rich.console import Console
 from synthetic import ACCURACY, IMAGE, cell, examples
 
-from benchmarks.estimating import EXPECTED, Estimate, expected
-from benchmarks.measuring import Measured
-from benchmarks.planning import PlannedCell
-from benchmarks.progress import RunProgress
+from benchmarks.running.estimating import EXPECTED, Estimate, expected
+from benchmarks.running.measuring import Measured
+from benchmarks.running.planning import PlannedCell
+from benchmarks.running.progress import RunProgress
 from leaderboard.records.record import Result
 from tasks import ENTRIES
 

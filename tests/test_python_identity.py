@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.cli.main import cli
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.bundle.signing import generate_key, save_key
 from tasks.models import bring, parse
@@ -157,9 +157,9 @@ def test_a_model_that_changed_since_it_was_planned_is_not_measured_under_its_old
 
 @pytest.fixture
 def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    from benchmarks.executors import Serial
+    from benchmarks.running.executors import Serial
 
-    monkeypatch.setattr("benchmarks.executors.executor_named", lambda *_: Serial())  # spares a process for each
+    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())  # spares a process for each
     monkeypatch.chdir(tmp_path)
     save_key(tmp_path / "key.pem", generate_key())
 

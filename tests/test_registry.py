@@ -10,7 +10,7 @@ from adversarial.errors import DataError, DuplicateName, UnknownName
 from adversarial.registry import AttackEntry, Registry, resolve
 from adversarial.threats import CONTINUOUS_SURFACES, SURFACES, Threat
 from benchmarks.catalog import catalog
-from benchmarks.planning import Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.suites import FULL_1, MINI_1, MINI_2, NONE, Suite
 from leaderboard.records.record import canonical_json
 

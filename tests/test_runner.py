@@ -9,10 +9,10 @@ import pytest
 
 from adversarial.errors import StoreError, UnknownName
 from benchmarks.catalog import catalog
-from benchmarks.executors import Executor, Process, Serial
-from benchmarks.measuring import Measured
-from benchmarks.planning import Filters, PlannedCell, Settings, plan_cells
-from benchmarks.runner import Summary, missing, run_cells, with_timeout
+from benchmarks.running.executors import Executor, Process, Serial
+from benchmarks.running.measuring import Measured
+from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
+from benchmarks.running.runner import Summary, missing, run_cells, with_timeout
 from benchmarks.suites import NONE, Suite, TrialSpec, suite_named
 from leaderboard.records.record import Result, ResultError, decode_result
 from leaderboard.records.run_folder import RunFolder
@@ -100,7 +100,7 @@ def test_a_cell_out_of_time_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.executors.GRACE_SECONDS", 2.0)
+    monkeypatch.setattr("benchmarks.running.executors.GRACE_SECONDS", 2.0)
     cells = with_timeout(planned_cells("hang", "fgsm"), 20.0)
     _, results = run(cells, RunFolder(tmp_path), Process(1))
     assert results["hang"].status == "timeout"

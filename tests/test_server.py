@@ -18,7 +18,7 @@ from serving import Place, place, post, reaches, serving, state, until, working
 from stores import KEY, STRANGER, SUITE, make_bundle
 from synthetic import IMAGE
 
-from benchmarks.cli import cli
+from benchmarks.cli.main import cli
 from leaderboard.bundle.signing import account_of
 from leaderboard.database.accounts import issue_token, revoke_token
 from leaderboard.database.engine import open_database

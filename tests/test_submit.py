@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from safetensors.torch import load, save
 
 from adversarial.errors import InvalidOption, ModelError
-from benchmarks import submitting
 from benchmarks.catalog import catalog
-from benchmarks.cli import cli
-from benchmarks.executors import Serial
-from benchmarks.planning import Settings
-from benchmarks.submitting import Submission, cells_of, pack
+from benchmarks.cli.main import cli
+from benchmarks.running.executors import Serial
+from benchmarks.running.planning import Settings
+from benchmarks.submitting import entry as submitting
+from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites import suite_named
-from benchmarks.verifying import Verdict, drawn, verify
+from benchmarks.verifying.bundles import Verdict, drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import generate_key, save_key
@@ -183,7 +183,7 @@ def test_cells_that_are_left_out_are_missing_and_said(measured: Path, tmp_path: 
 
 def test_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = msgspec.structs.replace(submitting.benchmark_version(), numbers="0")
-    monkeypatch.setattr("benchmarks.verifying.benchmark_version", lambda: other)
+    monkeypatch.setattr("benchmarks.verifying.bundles.benchmark_version", lambda: other)
     verdict = verify(measured / "one.rab", catalog())
     assert verdict.level == "refused"
     assert "numbers version 0" in verdict.reasons[0]
@@ -233,7 +233,7 @@ def submitted(folder: Path, name: str, source: str, *more: str) -> Any:
 @pytest.fixture
 def told(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder, in which cells are measured in this process."""
-    monkeypatch.setattr("benchmarks.executors.executor_named", lambda *_: Serial())
+    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(measured, tmp_path / "copy"))
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.catalog import catalog
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, Settings, as_plan, plan_cells
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites import MINI_1
 from leaderboard.scoring.scores import TaskScore, score
 from tasks.models import bring, parse

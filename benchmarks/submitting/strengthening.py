@@ -14,11 +14,11 @@ import msgspec
 from adversarial.errors import InvalidOption, UnknownName
 from adversarial.registry import Registry, resolve
 from adversarial.threats import Threat
-from benchmarks.measuring import measure
-from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
-from benchmarks.submitting import benchmark_version
+from benchmarks.running.measuring import measure
+from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.submitting.entry import benchmark_version
 from benchmarks.suites import Suite, TrialSpec, suite_named
-from benchmarks.verifying import open_here, settings_of, source_text
+from benchmarks.verifying.bundles import open_here, settings_of, source_text
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import Parts, extract, write_bundle

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.cli import cli, out_option
-from benchmarks.cli_data import FOLDER, Chosen, data_options, prepared_option
-from benchmarks.cli_runs import measured
+from benchmarks.cli.data import FOLDER, Chosen, data_options, prepared_option
+from benchmarks.cli.options import out_option
+from benchmarks.cli.runs import measured
 from leaderboard.bundle.errors import BundleError
 from leaderboard.records.record import Scalar
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from adversarial.registry import Registry
-    from benchmarks.planning import Settings
-    from benchmarks.submitting import Submission
+    from benchmarks.running.planning import Settings
+    from benchmarks.submitting.entry import Submission
     from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.records.record import Plan
     from leaderboard.records.run_folder import RunFolder
@@ -35,7 +35,7 @@ KEY_VARIABLE: Final = "ROBUSTARENA_KEY"
 TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
 
 
-@cli.command()
+@click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("--task", required=True, help="Which task the model is for.")
 @click.option("--name", required=True, help="What the entry is called on boards.")
@@ -74,9 +74,9 @@ def submit(
     first. Cells that are measured already are not measured again.
     """
     from benchmarks.catalog import catalog
-    from benchmarks.executors import executor_named
-    from benchmarks.planning import Settings, as_plan
-    from benchmarks.submitting import cells_of, check_entry, pack
+    from benchmarks.running.executors import executor_named
+    from benchmarks.running.planning import Settings, as_plan
+    from benchmarks.submitting.entry import cells_of, check_entry, pack
     from benchmarks.suites import suite_named
     from leaderboard.records.run_folder import RunFolder
     from tasks.models import parse
@@ -102,7 +102,7 @@ def submit(
     if data is not None:
         click.echo(f"measured on {data.folder}: whoever verifies it needs these data", err=True)
     if to is not None:
-        from benchmarks.sending import send
+        from benchmarks.submitting.sending import send
 
         click.echo(send(where, bundle_id, to, token))
     if not summary.clean:
@@ -113,7 +113,7 @@ def _token(to: str | None) -> str:
     """The token for a server that a bundle is to be sent to; both are looked at before anything is measured."""
     if to is None:
         return ""
-    from benchmarks.sending import checked_server, checked_token
+    from benchmarks.submitting.sending import checked_server, checked_token
 
     if TOKEN_VARIABLE not in os.environ:
         raise click.UsageError(f"--to needs a token of the server in ${TOKEN_VARIABLE}")
@@ -138,9 +138,9 @@ def _looked_at(
     import torch
 
     from adversarial.errors import ModelError
-    from benchmarks.checking import check_model
-    from benchmarks.cli_models import report_text
-    from benchmarks.submitting import Submission
+    from benchmarks.checking.report import check_model
+    from benchmarks.cli.models import report_text
+    from benchmarks.submitting.entry import Submission
     from tasks.models import bring
 
     report = check_model(source, registry.task(facts.task), torch.device("cpu"), data)
@@ -157,7 +157,7 @@ def _looked_at(
 
 
 def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Registry, settings: Settings) -> None:
-    from benchmarks.standing import command_for, standing
+    from benchmarks.submitting.standing import command_for, standing
     from leaderboard.scoring.board import build_board
 
     entry = submission.entry
@@ -169,7 +169,7 @@ def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Regis
         click.echo(line)
 
 
-@cli.command()
+@click.command()
 @click.argument("entry", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option("--attack", required=True, help="Which attack.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One of its parameters, as JSON.")
@@ -193,7 +193,7 @@ def strengthen(
     On a board the entry's robust quality falls to what these examples leave, with credit.
     """
     from benchmarks.catalog import catalog
-    from benchmarks.strengthening import strengthen as strengthened
+    from benchmarks.submitting.strengthening import strengthen as strengthened
     from tasks.data import open_data
 
     token = _token(to)
@@ -206,7 +206,7 @@ def strengthen(
     _signed(bundle, bundle_id, private)
     click.echo(f"{result.cell.label}: {result.metric.name} {value:.4g}")
     if to is not None:
-        from benchmarks.sending import send
+        from benchmarks.submitting.sending import send
 
         click.echo(send(bundle, bundle_id, to, token))
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adversarial.errors import UnknownName
-from benchmarks.cli import cell_options, cli, finite, json_option, out_option, plugin_option
-from benchmarks.cli_data import FOLDER, Chosen, data_options
+from benchmarks.cli.data import FOLDER, Chosen, data_options
+from benchmarks.cli.options import cell_options, finite, json_option, out_option, plugin_option
 
 
 if TYPE_CHECKING:
     from adversarial.registry import Registry
-    from benchmarks.executors import Executor
-    from benchmarks.planning import Filters, PlannedCell, Settings
-    from benchmarks.runner import Summary
+    from benchmarks.running.executors import Executor
+    from benchmarks.running.planning import Filters, PlannedCell, Settings
+    from benchmarks.running.runner import Summary
     from benchmarks.suites import Suite
     from leaderboard.records.run_folder import RunFolder
 
@@ -29,7 +29,7 @@ KINDS = ("tasks", "models", "attacks", "defenses", "suites")
 Row = dict[str, Any]
 
 
-@cli.command(name="list")
+@click.command(name="list")
 @click.argument("kind", required=False, metavar="[tasks|models|attacks|defenses|suites]")
 @json_option
 @plugin_option
@@ -51,7 +51,7 @@ def list_entries(kind: str | None, as_json: bool, plugins: tuple[Path, ...]) -> 
             click.echo(f"  {row['name']:<{width}}  {row['summary']}")
 
 
-@cli.command()
+@click.command()
 @click.argument("suite")
 @cell_options
 @data_options
@@ -68,7 +68,7 @@ def plan(
     out: Path,
 ) -> None:
     """Show which cells a run of SUITE would measure, and which are there already."""
-    from benchmarks.runner import missing
+    from benchmarks.running.runner import missing
     from leaderboard.records.run_folder import RunFolder
 
     _, cells, _ = _chosen(suite, filters, _on_data(settings, own, filters, out), plugins)
@@ -83,7 +83,7 @@ def plan(
     click.echo(f"{len(cells)} cells, {len(left)} to do")
 
 
-@cli.command()
+@click.command()
 @click.argument("suite")
 @cell_options
 @click.option("--executor", default="process", show_default=True, metavar="[serial|process]", help="Who measures.")
@@ -108,9 +108,9 @@ def run(
     out: Path,
 ) -> None:
     """Measure SUITE and print its board. Cells that are measured already are not measured again."""
-    from benchmarks.executors import executor_named
-    from benchmarks.planning import as_plan
-    from benchmarks.runner import with_timeout
+    from benchmarks.running.executors import executor_named
+    from benchmarks.running.planning import as_plan
+    from benchmarks.running.runner import with_timeout
     from leaderboard.printing.terminal import console
     from leaderboard.records.run_folder import RunFolder
 
@@ -122,7 +122,7 @@ def run(
     summary, target = measured(cells, folder, written.suite, f"{len(cells)} cells", who), console(sys.stderr)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
     target.print(f"{summary.skipped} cells were measured before" + (f"; now {counts}" if counts else ""), markup=False)
-    from benchmarks.cli_boards import show_board
+    from benchmarks.cli.boards import show_board
 
     show_board(folder, written.suite, as_json)
     if settings.limit is not None:
@@ -133,9 +133,9 @@ def run(
 
 def measured(cells: Sequence[PlannedCell], folder: RunFolder, suite: str, what: str, who: Executor) -> Summary:
     """Measures what is missing, and says on standard error how it goes."""
-    from benchmarks.executors import Process
-    from benchmarks.progress import RunProgress
-    from benchmarks.runner import missing, run_cells
+    from benchmarks.running.executors import Process
+    from benchmarks.running.progress import RunProgress
+    from benchmarks.running.runner import missing, run_cells
     from leaderboard.printing.terminal import console
 
     todo, target = missing(cells, folder), console(sys.stderr)
@@ -144,7 +144,7 @@ def measured(cells: Sequence[PlannedCell], folder: RunFolder, suite: str, what: 
         return run_cells(cells, folder, who, progress)
 
 
-@cli.command()
+@click.command()
 @click.argument("model", metavar="TASK/MODEL")
 @click.option(
     "--to",
@@ -179,7 +179,7 @@ def _chosen(
 ) -> tuple[Suite, list[PlannedCell], tuple[PlannedCell, ...]]:
     """The suite, its cells that pass the filters, and all of its cells."""
     from benchmarks.catalog import catalog
-    from benchmarks.planning import plan_cells
+    from benchmarks.running.planning import plan_cells
     from benchmarks.suites import suite_named
 
     found = suite_named(suite)

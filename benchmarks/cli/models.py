@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.cli import cli, device_option, json_option, plugin_option
-from benchmarks.cli_data import Chosen, data_options
+from benchmarks.cli.data import Chosen, data_options
+from benchmarks.cli.options import device_option, json_option, plugin_option
 
 
 if TYPE_CHECKING:
-    from benchmarks.checking import Report
+    from benchmarks.checking.report import Report
 
 
 COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
-@cli.command()
+@click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("--task", required=True, help="Which task the model is for.")
 @device_option
@@ -39,7 +39,7 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
     source, entry = parse(model), catalog(plugins).task(task)
     import torch
 
-    from benchmarks.checking import check_model
+    from benchmarks.checking.report import check_model
 
     with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
         report = check_model(source, entry, torch.device(device), data)

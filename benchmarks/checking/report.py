@@ -17,7 +17,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.registry import TaskEntry
 from adversarial.victims import Victim, weight_versions
-from benchmarks.looks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
+from benchmarks.checking.checks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
 from tasks.data import OwnData
 from tasks.data.making import task_of
 from tasks.measuring.protocol import Task, Trial

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli import cli, device_option, json_option
-from benchmarks.cli_data import prepared_option
+from benchmarks.cli.data import prepared_option
+from benchmarks.cli.options import device_option, json_option
 
 
-@cli.command()
+@click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--rerun", type=click.IntRange(0), default=0, show_default=True, help="Cells to measure again.")
 @click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
@@ -21,7 +21,7 @@ from benchmarks.cli_data import prepared_option
 def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, ...], as_json: bool) -> None:
     """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
     from benchmarks.catalog import catalog
-    from benchmarks.verifying import verify as verified
+    from benchmarks.verifying.bundles import verify as verified
     from leaderboard.records.record import canonical_json
     from tasks.data import open_data
 

@@ -15,7 +15,7 @@ import msgspec
 
 from adversarial.errors import DeadlineReached, ModelError, NotApplicable, RobustArenaError, is_machine_fault
 from adversarial.registry import Registry, resolve
-from benchmarks.planning import PlannedCell
+from benchmarks.running.planning import PlannedCell
 from benchmarks.suites import NONE
 from leaderboard.records.record import Cost, Diagnostic, Examples, Metric, Result, Status
 from tasks.data import open_data

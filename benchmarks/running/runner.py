@@ -10,9 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from benchmarks.executors import Executor
-from benchmarks.measuring import Measured
-from benchmarks.planning import PlannedCell
+from benchmarks.running.executors import Executor
+from benchmarks.running.measuring import Measured
+from benchmarks.running.planning import PlannedCell
 from leaderboard.records.record import JournalEntry, Result
 from leaderboard.records.run_folder import RunFolder
 

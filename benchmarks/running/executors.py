@@ -15,8 +15,8 @@ from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
 from adversarial.errors import UnknownName
-from benchmarks.measuring import Measured, failed, measure
-from benchmarks.planning import PlannedCell
+from benchmarks.running.measuring import Measured, failed, measure
+from benchmarks.running.planning import PlannedCell
 
 
 # A worker notices its deadline at the next forward pass; one that does not is ended after this much longer.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
-from benchmarks.planning import NUMBERS_VERSION, ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import NUMBERS_VERSION, ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites import Suite
 from leaderboard.bundle.manifest import Benchmark, EntryFacts
 from leaderboard.bundle.names import SOURCE

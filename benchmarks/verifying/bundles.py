@@ -19,11 +19,11 @@ import msgspec
 
 from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fault
 from adversarial.registry import Registry, resolve
-from benchmarks.devices import CPU
-from benchmarks.planning import ModelRef, PlannedCell, Settings, plan_cells
-from benchmarks.rechecking import CellCheck, measured_again, rescored
-from benchmarks.submitting import SOURCE_NAME, benchmark_version
+from benchmarks.running.devices import CPU
+from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.submitting.entry import SOURCE_NAME, benchmark_version
 from benchmarks.suites import NONE, suite_named
+from benchmarks.verifying.cells import CellCheck, measured_again, rescored
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract

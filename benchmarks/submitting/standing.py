@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.planning import Settings
+from benchmarks.running.planning import Settings
 from leaderboard.printing import wording
 from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from adversarial.errors import InvalidOption, UnknownName
 from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
-from benchmarks.devices import CPU, device_class
+from benchmarks.running.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
 from leaderboard.records.record import Cell, Plan, Scalar
 from tasks import FIT_SPLIT

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from adversarial.errors import DataError
-from benchmarks.cli import F, cli, json_option, out_option
-from benchmarks.cli_data import FOLDER
+from benchmarks.cli.data import FOLDER
+from benchmarks.cli.options import F, json_option, out_option
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def suite_option(command: F) -> F:
     return click.option("--suite", help="Which board, where the folder holds several.")(command)
 
 
-@cli.command()
+@click.command()
 @suite_option
 @json_option
 @out_option
@@ -36,7 +36,7 @@ def table(suite: str | None, as_json: bool, out: Path) -> None:
     show_board(folder, _suite(folder, suite), as_json)
 
 
-@cli.command()
+@click.command()
 @suite_option
 @json_option
 @out_option
@@ -57,7 +57,7 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
         show(render_comparison(comparison), console())
 
 
-@cli.command()
+@click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @suite_option
 @out_option
@@ -81,7 +81,7 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
     click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
 
 
-@cli.command()
+@click.command()
 @click.option(
     "--format", "kind", type=click.Choice(["csv", "parquet", "json"]), default="csv", show_default=True, help="Which."
 )
@@ -114,7 +114,7 @@ def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: 
         click.echo(f"{write_whole(target, data)}: {len(rows)} rows", err=True)
 
 
-@cli.command()
+@click.command()
 @click.argument("entry")
 @click.option("--task", default="", help="On this task; across domains otherwise.")
 @click.option("--card", is_flag=True, help="Print the entry's results for a Hugging Face model card instead.")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.planning import PlannedCell
+from benchmarks.running.planning import PlannedCell
 
 
 @dataclass(frozen=True, slots=True)

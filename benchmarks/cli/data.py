@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.cli import F, cli
+from benchmarks.cli.options import F
 
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def prepared_option(command: F) -> F:
     )(command)
 
 
-@cli.command()
+@click.command()
 @click.argument("source", metavar="SOURCE")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--task", required=True, help="Which task's data they take the place of.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from adversarial.errors import MissingDependency
-from benchmarks.cli import F, cli, json_option
+from benchmarks.cli.options import F, json_option
 
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def server_libraries() -> Iterator[None]:
         raise MissingDependency.of(library, "a board", "server") from None
 
 
-@cli.command()
+@click.command()
 @store_option
 def rebuild(store: Path) -> None:
     """Make the database again from the bundles and their histories. Stop server and workers first; tokens stay."""
@@ -64,7 +64,7 @@ def rebuild(store: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-@cli.command()
+@click.command()
 @store_option
 @click.argument("bundle", metavar="ID")
 def requeue(store: Path, bundle: str) -> None:
@@ -89,7 +89,7 @@ def requeue(store: Path, bundle: str) -> None:
     _with_store(store, again)
 
 
-@cli.group()
+@click.group()
 def token() -> None:
     """Issue, revoke and list the tokens with which accounts submit."""
 

@@ -10,15 +10,15 @@ from socket import AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY, create_server, s
 import click
 
 from adversarial.errors import StoreError
-from benchmarks.cli import cli, finite
-from benchmarks.cli_data import prepared_option
-from benchmarks.cli_store import server_libraries, store_option
+from benchmarks.cli.data import prepared_option
+from benchmarks.cli.options import finite
+from benchmarks.cli.store import server_libraries, store_option
 
 
 VERIFY = ("-P", "-m", "robustarena", "verify", "BUNDLE", "--rerun", "RERUN", "--nonce", "NONCE", "--json")
 
 
-@cli.command()
+@click.command()
 @store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
@@ -48,7 +48,7 @@ def serve(
         import uvicorn
 
         from benchmarks.originals import originals_of
-        from benchmarks.submitting import benchmark_version
+        from benchmarks.submitting.entry import benchmark_version
         from benchmarks.suites import SUITES
         from leaderboard.bundle.reading import Limits
         from leaderboard.database.blob_store import Depot
@@ -97,7 +97,7 @@ def serve(
             raise click.exceptions.Exit(1)
 
 
-@cli.command()
+@click.command()
 @store_option
 @click.option("--once", is_flag=True, help="Stop when nothing waits any more.")
 @click.option("--rerun", type=click.IntRange(0), default=3, show_default=True, help="Cells to measure again.")

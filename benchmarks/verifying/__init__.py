@@ -1,0 +1,1 @@
+"""Checking somebody's bundle."""
