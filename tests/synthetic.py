@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.records.record import (
-    Cell,
-    Cost,
-    Diagnostic,
-    Examples,
-    JournalEntry,
-    Metric,
-    Plan,
-    Result,
-)
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Cell, Cost, Diagnostic, Examples, JournalEntry, Plan, Result
 
 
 ACCURACY = Metric("accuracy", 0.0, 1.0)

@@ -30,7 +30,8 @@ from synthetic import (
 
 from leaderboard.printing.table import print_board
 from leaderboard.printing.terminal import PLAIN_WIDTH, console
-from leaderboard.records.record import Cell, Diagnostic, Plan, Result, ResultError, canonical_json
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import Cell, Diagnostic, Plan, Result, canonical_json
 from leaderboard.scoring.board import build_board
 from leaderboard.scoring.compare import Change, Comparison, compare, render_comparison, summarise
 from leaderboard.scoring.rows import Board, EntryRow

@@ -40,7 +40,8 @@ from leaderboard.database.ranking import Ranker
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.suites import facts_of
 from leaderboard.database.verdicts import Circumstances, Level, Verdict, decode_verdict
-from leaderboard.records.record import Metric, ResultError, canonical_json
+from leaderboard.records.metric import Metric, ResultError
+from leaderboard.records.record import canonical_json
 from leaderboard.scoring.statistics import Sample, rank_intervals
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "adversarial": {"adversarial"},
-    "tasks": {"adversarial", "tasks"},
+    "tasks": {"adversarial", "tasks", "leaderboard"},
     "benchmarks": {"adversarial", "tasks", "benchmarks", "leaderboard"},
     "leaderboard": {"leaderboard", "adversarial"},
 }

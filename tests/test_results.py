@@ -8,13 +8,12 @@ import msgspec
 import pytest
 from synthetic import ACCURACY, SPEECH, cell, first, ok, plan, without_number
 
+from leaderboard.records.metric import Metric, ResultError
 from leaderboard.records.record import (
     Examples,
     Label,
-    Metric,
     Plan,
     Result,
-    ResultError,
     access_of,
     canonical_json,
     decode_result,

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import ACCURACY, CONTROL, IMAGE, RETURN, SPEECH, WORD_ERROR_RATE, examples, first
 
-from leaderboard.records.record import Examples, Metric
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Examples
 from leaderboard.scoring.statistics import (
     Interval,
     RankInterval,

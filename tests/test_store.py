@@ -15,7 +15,8 @@ from synthetic import cell, first, journal_entry, ok, plan
 
 from adversarial.errors import StoreError, UnknownName
 from leaderboard.records import files
-from leaderboard.records.record import Plan, ResultError, canonical_json, parse_label
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import Plan, canonical_json, parse_label
 from leaderboard.records.run_folder import LEFTOVER_SECONDS, RunFolder
 
 

@@ -34,7 +34,8 @@ from leaderboard.database.history import BOARDS, raise_counter
 from leaderboard.database.models import Entry, StoredBundle, StoredResult
 from leaderboard.database.scoring import basis_of, pack, score_entry, unpack
 from leaderboard.database.suites import SuiteFacts, write_suite
-from leaderboard.records.record import Cell, Cost, Examples, Metric, Result
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Cell, Cost, Examples, Result
 from leaderboard.scoring.statistics import Sample
 
 

@@ -17,7 +17,7 @@ from adversarial.errors import DeadlineReached, ModelError, NotApplicable, Robus
 from adversarial.registry import Registry, resolve
 from benchmarks.running.planning import PlannedCell
 from benchmarks.suites import NONE
-from leaderboard.records.record import Cost, Diagnostic, Examples, Metric, Result, Status
+from leaderboard.records.record import Cost, Diagnostic, Examples, Result, Status
 from tasks.data import open_data
 
 
@@ -125,12 +125,11 @@ def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger
     from safetensors.torch import save
 
     evidence = save(dict(measurement.evidence)) if measurement.evidence else b""
-    metric = task.metric
     return Result(
         id=planned.id,
         cell=planned.cell,
         status="ok",
-        metric=Metric(metric.name, metric.floor, metric.ceiling),
+        metric=task.metric,
         examples=Examples(
             ids=measurement.ids,
             values=measurement.values,

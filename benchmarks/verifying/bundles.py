@@ -27,7 +27,8 @@ from benchmarks.verifying.cells import CellCheck, measured_again, rescored
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
-from leaderboard.records.record import Metric, without_access
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import without_access
 
 
 if TYPE_CHECKING:
@@ -253,6 +254,5 @@ def source_text(bundle: Bundle, folder: Path) -> str:
 def _metrics(registry: Registry) -> dict[str, Metric]:
     metrics = {}
     for entry in registry.tasks():
-        metric = resolve(entry.code)().metric
-        metrics[entry.name] = Metric(metric.name, metric.floor, metric.ceiling)
+        metrics[entry.name] = resolve(entry.code)().metric
     return metrics

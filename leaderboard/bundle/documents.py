@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.records.record import ResultError, canonical_json
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import canonical_json
 
 
 T = TypeVar("T")

@@ -14,7 +14,8 @@ from leaderboard.bundle.manifest import Benchmark, FileFacts, Manifest, bundle_i
 from leaderboard.bundle.names import MANIFEST, MODEL, SIGNATURE, evidence_path, kind_of
 from leaderboard.bundle.record_checks import checked_records
 from leaderboard.bundle.signing import verify_signature
-from leaderboard.records.record import Metric, Result
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Result
 
 
 __all__ = ["Bundle", "BundleError", "Limits", "open_bundle"]

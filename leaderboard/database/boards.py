@@ -20,7 +20,8 @@ from leaderboard.database.ranking import Ranker
 from leaderboard.database.scoring import unpack
 from leaderboard.database.suites import SuiteFacts
 from leaderboard.database.verdicts import RANKED
-from leaderboard.records.record import Metric, without_access
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import without_access
 from leaderboard.scoring.statistics import Interval, RankInterval, Sample, mean_interval
 
 

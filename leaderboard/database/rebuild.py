@@ -26,7 +26,7 @@ from leaderboard.database.models import (
     StoredVerdict,
 )
 from leaderboard.database.verdicts import HistoryEvent, as_text, decode_event
-from leaderboard.records.record import ResultError
+from leaderboard.records.metric import ResultError
 
 
 class Rebuilt(msgspec.Struct, frozen=True):

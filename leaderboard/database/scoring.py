@@ -12,7 +12,8 @@ import numpy as np
 
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.records.record import OF_OTHERS, Cell, Metric, Plan, Result, canonical_json, without_access
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import OF_OTHERS, Cell, Plan, Result, canonical_json, without_access
 from leaderboard.scoring.board import build_board, ranked_sample, ranking_threat
 from leaderboard.scoring.scores import CLEAN, score
 from leaderboard.scoring.statistics import Sample

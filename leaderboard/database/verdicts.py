@@ -9,7 +9,8 @@ from typing import Final, Literal
 import msgspec
 
 from leaderboard.database.models import EventKind
-from leaderboard.records.record import Diagnostic, ResultError, canonical_json
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import Diagnostic, canonical_json
 
 
 Level = Literal["refused", "claimed", "re-scored", "re-run"]

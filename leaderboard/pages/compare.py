@@ -11,7 +11,8 @@ from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.layout import TABLES, render
 from leaderboard.pages.links import Links
 from leaderboard.printing.wording import threat_columns
-from leaderboard.records.record import Metric, Result
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Result
 from leaderboard.scoring.outcomes import outcome
 from leaderboard.scoring.rows import Measurement, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import Difference, Sample, difference

@@ -15,7 +15,7 @@ from leaderboard.pages.layout import COPY, TABLES, render
 from leaderboard.pages.links import Links
 from leaderboard.pages.query_budget import SpendingCurve, spending_chart
 from leaderboard.pages.sharing import Sharing
-from leaderboard.records.record import Metric
+from leaderboard.records.metric import Metric
 from leaderboard.scoring.rows import EntryRow, Measurement, TaskRow, ThreatRow
 from leaderboard.scoring.statistics import RankInterval
 

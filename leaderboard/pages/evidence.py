@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.tensors import header_length, read_header
-from leaderboard.records.record import Cell, ResultError
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import Cell
 
 
 Array = NDArray[Any]

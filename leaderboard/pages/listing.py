@@ -12,7 +12,7 @@ import msgspec
 from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
 from leaderboard.pages.links import Links
 from leaderboard.printing import wording
-from leaderboard.records.record import Metric
+from leaderboard.records.metric import Metric
 from leaderboard.scoring.rows import Spent
 from leaderboard.scoring.statistics import RankInterval
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from leaderboard.pages.board import menu_of
 from leaderboard.pages.layout import render
 from leaderboard.pages.links import Links
-from leaderboard.records.record import Metric
+from leaderboard.records.metric import Metric
 
 
 def render_scores(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from leaderboard.records.record import Cost, Metric
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Cost
 from leaderboard.scoring.rows import Board, EntryRow, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scoring.scores import CLEAN
 from leaderboard.scoring.statistics import Interval, RankInterval

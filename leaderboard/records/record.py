@@ -16,8 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from adversarial.errors import InvalidThreat, RobustArenaError
+from adversarial.errors import InvalidThreat
 from adversarial.threats import Threat
+from leaderboard.records.metric import Metric, ResultError
 
 
 SCHEMA_VERSION = 1
@@ -30,38 +31,6 @@ GROUP_PREFIX = "group_"  # of columns that name a group of examples by a number;
 Status = Literal["ok", "n/a", "failed", "timeout"]
 Severity = Literal["suspect", "invalid"]
 Scalar = str | int | float | bool | None
-
-
-class ResultError(RobustArenaError, ValueError):
-    """A record that cannot be trusted: corrupt, truncated, of another schema, or not what its name says."""
-
-
-class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How per-example numbers become one figure, and that figure a quality in [0, 1].
-
-    The metric is sum(values) / sum(weights); its quality is (metric - floor) / (ceiling - floor), clipped. A
-    metric where lower is better simply has its floor above its ceiling (word error rate: floor 1, ceiling 0).
-    """
-
-    name: str
-    floor: float
-    ceiling: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.floor) and math.isfinite(self.ceiling)) or self.floor == self.ceiling:
-            raise ResultError(
-                f"metric {self.name} runs from {self.floor} to {self.ceiling}; expected two different finite numbers"
-            )
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.ceiling > self.floor
-
-    def quality(self, metric: float) -> float:
-        """Maps a metric to [0, 1]; raises ResultError for a metric that is not finite."""
-        if not math.isfinite(metric):
-            raise ResultError(f"metric {self.name} is {metric}; expected a finite number")
-        return min(1.0, max(0.0, (metric - self.floor) / (self.ceiling - self.floor)))
 
 
 class Examples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

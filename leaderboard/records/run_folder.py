@@ -22,12 +22,12 @@ import msgspec
 
 from adversarial.errors import StoreError, UnknownName
 from leaderboard.records.files import create_folder, only_one, read_whole, store_error, write_whole
+from leaderboard.records.metric import ResultError
 from leaderboard.records.record import (
     SCHEMA_VERSION,
     JournalEntry,
     Plan,
     Result,
-    ResultError,
     canonical_json,
     decode_result,
     parse_label,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from leaderboard.records.record import JournalEntry, Plan, Result, ResultError, without_access
+from leaderboard.records.metric import ResultError
+from leaderboard.records.record import JournalEntry, Plan, Result, without_access
 from leaderboard.scoring.diagnostics import worst_verdict
 from leaderboard.scoring.measurements import figure, measure, total
 from leaderboard.scoring.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow

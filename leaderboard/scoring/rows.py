@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from leaderboard.records.record import Cost, Metric, Scalar, Status
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Cost, Scalar, Status
 from leaderboard.scoring.diagnostics import Finding, Verdict
 from leaderboard.scoring.statistics import Interval, RankInterval
 

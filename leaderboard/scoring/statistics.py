@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.records.record import Examples, Metric
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import Examples
 
 
 Array = NDArray[np.float64]

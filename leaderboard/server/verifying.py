@@ -19,7 +19,7 @@ from typing import IO, Final, NamedTuple
 
 from leaderboard.database.verdicts import Verdict, decode_verdict
 from leaderboard.records.files import read_whole
-from leaderboard.records.record import ResultError
+from leaderboard.records.metric import ResultError
 from leaderboard.server.settings import WorkerSettings
 
 

@@ -18,12 +18,13 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
+from leaderboard.records.metric import Metric
 from tasks.data import OwnData
 from tasks.image import custom_data as images
 from tasks.image.dataset import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
-from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial
+from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import rescore_static, tensor_of
 from tasks.measuring.static import Batch, Outcomes, measure_static
 from tasks.measuring.training import train_static, write_model

@@ -16,8 +16,9 @@ from adversarial.spaces import Space, embeddings, observations, pixels, waveform
 from adversarial.spaces.surfaces import SAMPLE_STEP
 from adversarial.threats import Threat
 from adversarial.victims import Victim
+from leaderboard.records.metric import Metric
 from tasks import FIT_SPLIT
-from tasks.measuring.protocol import GoalName, Metric
+from tasks.measuring.protocol import GoalName
 from tasks.measuring.static import Batch, Outcomes
 
 

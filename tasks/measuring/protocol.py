@@ -15,6 +15,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
+from leaderboard.records.metric import Metric
 from tasks.models.recipes import Recipe
 
 
@@ -28,25 +29,6 @@ GoalName = Literal["flip", "worst", "target"]
 
 Attack = Callable[[Problem], None]
 Fit = Callable[[Callable[[], Iterator[Problem]]], Attack]  # from the fit split's problems, anew at each call
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """sum(values) / sum(weights) over examples; quality is (metric - floor) / (ceiling - floor), clipped to [0, 1].
-
-    Lower is better where the floor is above the ceiling.
-    """
-
-    name: str
-    floor: float
-    ceiling: float
-
-    def worse(self, value: float, than: float) -> bool:
-        """Whether an example's value is worse for the victim than another of the same weight."""
-        return value < than if self.ceiling > self.floor else value > than
-
-    def quality(self, metric: float) -> float:
-        return min(1.0, max(0.0, (metric - self.floor) / (self.ceiling - self.floor)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from adversarial.problem import Problem
 from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, ask, weight_versions
+from leaderboard.records.metric import Metric
 from tasks import FIT_SPLIT
-from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Metric, Trial
+from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Trial
 
 
 @dataclass(frozen=True, slots=True)

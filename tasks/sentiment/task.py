@@ -19,8 +19,9 @@ from adversarial.ledger import Ledger
 from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
+from leaderboard.records.metric import Metric
 from tasks.data import OwnData
-from tasks.measuring.protocol import GoalName, Measurement, Metric, Rescored, Trial
+from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
 from tasks.measuring.static import Batch, Outcomes, measure_static
 from tasks.measuring.training import train_static, write_model
