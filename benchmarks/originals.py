@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from leaderboard.pages.evidence import Disturbed, Original, Originals
+from leaderboard.records.examples import Disturbed, Original, Originals
 from leaderboard.records.record import Cell
 from tasks.data import OwnData
 

@@ -10,8 +10,8 @@ import numpy as np
 from safetensors.numpy import save
 from synthetic import CONTROL, IMAGE, SPEECH, by_id, cell, first, journal_entry, ok, plan, small_board
 
-from leaderboard.pages.evidence import Disturbed, Original
 from leaderboard.pages.site import Source
+from leaderboard.records.examples import Disturbed, Original
 from leaderboard.records.record import Cell, Result
 
 

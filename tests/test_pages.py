@@ -305,7 +305,7 @@ def test_lines_of_a_task_say_who_and_how_sure() -> None:
 
 def test_the_bundled_tasks_know_what_their_examples_were() -> None:
     from benchmarks.originals import originals
-    from leaderboard.pages.evidence import Disturbed
+    from leaderboard.records.examples import Disturbed
     from tasks.control.dataset import data_hash as episodes_hash
     from tasks.control.environment import Episodes
     from tasks.image.dataset import data_hash as digits_hash

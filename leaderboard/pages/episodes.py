@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.pages.evidence import Disturbed, Original
+from leaderboard.records.examples import Disturbed, Original
 
 
 if TYPE_CHECKING:

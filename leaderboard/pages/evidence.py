@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.tensors import header_length, read_header
+from leaderboard.records.examples import Disturbed
 from leaderboard.records.metric import ResultError
-from leaderboard.records.record import Cell
 
 
 Array = NDArray[Any]
-Kind = Literal["image", "text", "audio", "episode"]
 
 _LENGTH: Final = 8
 _MOST_HEADER: Final = 1_000_000
@@ -24,38 +22,6 @@ _TYPES: Final = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2",
     "U32": "<u4", "I32": "<i4", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Disturbed:
-    """One adversarial example.
-
-    values: an image [channels, height, width] in [0, 1], int16 samples of a sound, or the observations [steps, numbers]
-    that an agent was shown. text: of a sentence. actions: int64 [steps], what the agent did.
-    """
-
-    kind: Kind
-    values: Array | None = None
-    text: str = ""
-    actions: Array | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Original:
-    """The example before it was disturbed. values, text: as a Disturbed has them; of an episode the true observations.
-
-    truth: the label or the transcript, for people. rate_hz: of a sound. names: of an observation's numbers.
-    """
-
-    values: Array | None = None
-    text: str = ""
-    truth: str = ""
-    rate_hz: int = 0
-    names: tuple[str, ...] = ()
-
-
-# Looks up what some examples of a cell were before, by their id; those that it does not know are left out.
-Originals = Callable[[Cell, Mapping[str, Disturbed]], Mapping[str, Original]]
 
 
 def read_tensors(data: bytes) -> dict[str, Array]:

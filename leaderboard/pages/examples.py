@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from leaderboard.pages.episodes import trajectory
-from leaderboard.pages.evidence import Disturbed, Original, Originals, examples_of, read_tensors
+from leaderboard.pages.evidence import examples_of, read_tensors
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import MOST_SECONDS, spectrogram, wav_uri
 from leaderboard.printing import wording
+from leaderboard.records.examples import Disturbed, Original, Originals
 from leaderboard.records.metric import ResultError
 from leaderboard.records.record import Result
 

@@ -15,7 +15,6 @@ from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
 from leaderboard.pages.defenses import render_defenses
 from leaderboard.pages.entry import EntryView, Place, cells_of, render_entry
-from leaderboard.pages.evidence import Originals
 from leaderboard.pages.examples import gallery
 from leaderboard.pages.layout import content_policy as content_policy
 from leaderboard.pages.lines import across_lines, task_lines
@@ -24,6 +23,7 @@ from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
 from leaderboard.printing.export import csv_text, export_rows, json_bytes
+from leaderboard.records.examples import Originals
 from leaderboard.records.files import write_whole
 from leaderboard.records.record import JournalEntry, Plan, Result
 from leaderboard.scoring.board import build_board, ranked_sample

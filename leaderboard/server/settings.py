@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leaderboard.bundle.manifest import Benchmark
 from leaderboard.bundle.reading import Limits
-from leaderboard.pages.evidence import Originals
+from leaderboard.records.examples import Originals
 
 
 @dataclass(frozen=True, slots=True)
