@@ -17,16 +17,17 @@ from benchmarks.running.measuring import measure
 from benchmarks.running.planning import PlannedCell, Settings
 from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites import suite_named
-from benchmarks.verifying.bundles import Verdict, verify
+from benchmarks.verifying.bundles import verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.writing import Parts, write_bundle
 from leaderboard.database.scoring import score_entry
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.database.verdicts import decode_verdict
 from leaderboard.database.verified import corrected
-from leaderboard.records.record import Examples, Result, canonical_json
+from leaderboard.records.canonical import canonical_json
+from leaderboard.records.record import Examples, Result
 from leaderboard.records.run_folder import RunFolder
+from leaderboard.records.verdict import Verdict, decode_verdict
 from leaderboard.scoring.rows import TaskRow
 from tasks.models import bring, parse
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from leaderboard.records.metric import Metric
-from leaderboard.records.record import Cell, Cost, Diagnostic, Examples, JournalEntry, Plan, Result
+from leaderboard.records.plan import JournalEntry, Plan
+from leaderboard.records.record import Cell, Cost, Diagnostic, Examples, Result
 
 
 ACCURACY = Metric("accuracy", 0.0, 1.0)

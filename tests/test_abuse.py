@@ -24,8 +24,9 @@ from leaderboard.database import accepted, jobs
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import submission, withdraw
+from leaderboard.database.events import Circumstances
 from leaderboard.database.scoring import Scored
-from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.records.verdict import Verdict
 from leaderboard.server.schemas import as_state
 from leaderboard.server.settings import ServerSettings, WorkerSettings
 from leaderboard.server.uploads import Uploads

@@ -30,8 +30,9 @@ from synthetic import (
 
 from leaderboard.printing.table import print_board
 from leaderboard.printing.terminal import PLAIN_WIDTH, console
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import Cell, Diagnostic, Plan, Result, canonical_json
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.plan import Plan
+from leaderboard.records.record import Cell, Diagnostic, Result
 from leaderboard.scoring.board import build_board
 from leaderboard.scoring.compare import Change, Comparison, compare, render_comparison, summarise
 from leaderboard.scoring.rows import Board, EntryRow

@@ -18,11 +18,12 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from leaderboard.records import record as results
+from leaderboard.records.record import BUDGET_PREFIX, NEAREST
 from tasks import FIT_SPLIT
 from tasks.control.task import make as make_control
 from tasks.measuring import protocol
 from tasks.measuring.arrays import ArrayTask
-from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Measurement, Trial
+from tasks.measuring.protocol import Measurement, Trial
 from tasks.measuring.static import measure_static
 
 

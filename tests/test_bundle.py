@@ -31,7 +31,8 @@ from leaderboard.bundle.signing import account_of, generate_key, load_key, save_
 from leaderboard.bundle.tensors import check_tensors
 from leaderboard.bundle.writing import Content, Parts, extract, write_bundle
 from leaderboard.records import files
-from leaderboard.records.record import Cell, Result, canonical_json
+from leaderboard.records.canonical import canonical_json
+from leaderboard.records.record import Cell, Result
 
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -23,7 +23,7 @@ from leaderboard.bundle.names import MANIFEST, SIGNATURE
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of
 from leaderboard.bundle.writing import extract
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import canonical_json
 
 
 DAMAGED = 5_000

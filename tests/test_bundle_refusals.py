@@ -31,8 +31,8 @@ from leaderboard.bundle.manifest import Benchmark, bundle_id
 from leaderboard.bundle.names import MANIFEST, SIGNATURE, evidence_path, record_path
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import DOMAIN, account_of
+from leaderboard.records.canonical import canonical_json
 from leaderboard.records.metric import Metric
-from leaderboard.records.record import canonical_json
 
 
 CLEAN, ATTACKED, IMPOSSIBLE = own_cell("none").id, own_cell("pgd").id, own_cell("universal").id

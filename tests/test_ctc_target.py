@@ -13,7 +13,8 @@ from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.inputs import Scores
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
-from tasks.measuring.protocol import NEAREST, Trial
+from leaderboard.records.record import NEAREST
+from tasks.measuring.protocol import Trial
 from tasks.speech import goal as goals
 from tasks.speech import task as speech
 from tasks.speech.dataset import WORDS

@@ -35,13 +35,14 @@ from leaderboard.database.entries import (
     submission,
     withdraw,
 )
+from leaderboard.database.events import Circumstances
 from leaderboard.database.models import Base, Entry, StoredResult, Token
 from leaderboard.database.ranking import Ranker
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.suites import facts_of
-from leaderboard.database.verdicts import Circumstances, Level, Verdict, decode_verdict
-from leaderboard.records.metric import Metric, ResultError
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.metric import Metric
+from leaderboard.records.verdict import Level, Verdict, decode_verdict
 from leaderboard.scoring.statistics import Sample, rank_intervals
 
 

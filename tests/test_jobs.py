@@ -21,12 +21,13 @@ from leaderboard.database import jobs
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import EntryError, NameTaken, Submission, submission, withdraw
+from leaderboard.database.events import Circumstances
 from leaderboard.database.history import counter
 from leaderboard.database.jobs import LeaseLost, Taken
 from leaderboard.database.models import Job, StoredVerdict
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.requeue import requeue
-from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.records.verdict import Verdict
 from leaderboard.server.schemas import as_state
 
 
@@ -214,7 +215,7 @@ from leaderboard.database import jobs
 from leaderboard.database.engine import open_database
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.requeue import requeue
-from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.database.events import Circumstances, Verdict
 from leaderboard.server.schemas import as_state
 
 database = open_database(Path(sys.argv[1]), sys.argv[2])

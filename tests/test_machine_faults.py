@@ -24,14 +24,15 @@ from benchmarks.running import measuring
 from benchmarks.running.measuring import Measured, measure
 from benchmarks.verifying import bundles as verifying
 from benchmarks.verifying import cells as rechecking
-from benchmarks.verifying.cells import CellCheck, measured_again
+from benchmarks.verifying.cells import measured_again
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database import jobs
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
+from leaderboard.database.events import Circumstances
 from leaderboard.database.requeue import requeue
-from leaderboard.database.verdicts import Circumstances, Verdict
 from leaderboard.records.record import BUDGET_PREFIX, Result
+from leaderboard.records.verdict import CellCheck, Verdict
 
 
 @pytest.fixture(scope="module")

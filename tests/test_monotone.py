@@ -23,7 +23,8 @@ from adversarial.problem import Problem
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
-from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Task, Trial
+from leaderboard.records.record import BUDGET_PREFIX, NEAREST
+from tasks.measuring.protocol import Task, Trial
 
 
 Attack = Callable[[Problem], None]

@@ -30,7 +30,7 @@ from leaderboard.pages.pictures import difference_pixels, image_pixels, png, png
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.site import pages_of
 from leaderboard.pages.sound import spectrogram, wav_uri
-from leaderboard.records.metric import ResultError
+from leaderboard.records.canonical import ResultError
 from leaderboard.scoring.board import build_board
 from leaderboard.scoring.rows import TaskBoard
 from leaderboard.scoring.statistics import Interval, RankInterval

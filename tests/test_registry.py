@@ -12,7 +12,7 @@ from adversarial.threats import CONTINUOUS_SURFACES, SURFACES, Threat
 from benchmarks.catalog import catalog
 from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.suites import FULL_1, MINI_1, MINI_2, NONE, Suite
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import canonical_json
 
 
 def entry(name: str) -> AttackEntry:

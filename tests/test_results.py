@@ -8,18 +8,11 @@ import msgspec
 import pytest
 from synthetic import ACCURACY, SPEECH, cell, first, ok, plan, without_number
 
-from leaderboard.records.metric import Metric, ResultError
-from leaderboard.records.record import (
-    Examples,
-    Label,
-    Plan,
-    Result,
-    access_of,
-    canonical_json,
-    decode_result,
-    parse_label,
-    without_access,
-)
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.metric import Metric
+from leaderboard.records.plan import Label, Plan, parse_label
+from leaderboard.records.record import Examples, Result, decode_result
+from leaderboard.records.threats import access_of, without_access
 
 
 def test_a_record_survives_the_round_trip_byte_for_byte() -> None:

@@ -14,7 +14,7 @@ from benchmarks.running.measuring import Measured
 from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.running.runner import Summary, missing, run_cells, with_timeout
 from benchmarks.suites import NONE, Suite, TrialSpec, suite_named
-from leaderboard.records.metric import ResultError
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result, decode_result
 from leaderboard.records.run_folder import RunFolder
 

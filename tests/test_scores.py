@@ -27,7 +27,8 @@ from synthetic import (
     without_number,
 )
 
-from leaderboard.records.metric import Metric, ResultError
+from leaderboard.records.canonical import ResultError
+from leaderboard.records.metric import Metric
 from leaderboard.records.record import Cell, Diagnostic, Result
 from leaderboard.scoring.diagnostics import STRONGER_THAN_WHITE_BOX, WEAKER_THAN_NOISE
 from leaderboard.scoring.scores import TaskScore, ThreatScore, score

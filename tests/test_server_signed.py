@@ -20,7 +20,7 @@ from test_server_fuzz import Server, detail_of, is_well, kept, running, sent
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.names import MANIFEST, SIGNATURE, evidence_path, record_path
 from leaderboard.bundle.reading import open_bundle
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import canonical_json
 
 
 SIGNED_NONSENSE = 1_000

@@ -15,8 +15,8 @@ from synthetic import cell, first, journal_entry, ok, plan
 
 from adversarial.errors import StoreError, UnknownName
 from leaderboard.records import files
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import Plan, canonical_json, parse_label
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.plan import Plan, parse_label
 from leaderboard.records.run_folder import LEFTOVER_SECONDS, RunFolder
 
 

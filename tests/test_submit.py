@@ -23,12 +23,13 @@ from benchmarks.running.planning import Settings
 from benchmarks.submitting import entry as submitting
 from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites import suite_named
-from benchmarks.verifying.bundles import Verdict, drawn, verify
+from benchmarks.verifying.bundles import drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
+from leaderboard.records.verdict import Verdict
 from tasks.models import bring, parse
 
 

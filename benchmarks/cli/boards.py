@@ -43,7 +43,7 @@ def table(suite: str | None, as_json: bool, out: Path) -> None:
 def compare(suite: str | None, as_json: bool, out: Path) -> None:
     """Show what each defense gains and costs in each domain, and whether it helps everywhere."""
     from leaderboard.printing.terminal import console, show
-    from leaderboard.records.record import canonical_json
+    from leaderboard.records.canonical import canonical_json
     from leaderboard.records.run_folder import RunFolder
     from leaderboard.scoring.compare import compare as compare_defenses
     from leaderboard.scoring.compare import render_comparison
@@ -135,7 +135,7 @@ def show_board(folder: RunFolder, suite: str, as_json: bool) -> None:
     """Prints the board of a suite to standard output."""
     from leaderboard.printing.table import print_board
     from leaderboard.printing.terminal import console
-    from leaderboard.records.record import canonical_json
+    from leaderboard.records.canonical import canonical_json
 
     board = _board(folder, suite)
     if as_json:

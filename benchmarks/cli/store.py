@@ -126,7 +126,7 @@ def list_all(store: Path, as_json: bool) -> None:
     """Show all tokens without their secrets."""
     with server_libraries():
         from leaderboard.database.accounts import list_tokens
-        from leaderboard.records.record import canonical_json
+        from leaderboard.records.canonical import canonical_json
 
     found = _with_store(store, lambda db: db.transact(list_tokens))
     if as_json:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.running.planning import Settings
     from benchmarks.submitting.entry import Submission
     from leaderboard.bundle.manifest import EntryFacts
-    from leaderboard.records.record import Plan
+    from leaderboard.records.plan import Plan
     from leaderboard.records.run_folder import RunFolder
     from tasks.data import OwnData
     from tasks.models import Source

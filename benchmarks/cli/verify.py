@@ -22,7 +22,7 @@ def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, 
     """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
     from benchmarks.catalog import catalog
     from benchmarks.verifying.bundles import verify as verified
-    from leaderboard.records.record import canonical_json
+    from leaderboard.records.canonical import canonical_json
     from tasks.data import open_data
 
     if not all(one in string.hexdigits for one in nonce):

@@ -16,7 +16,8 @@ from adversarial.registry import AttackEntry, Registry, TaskEntry
 from adversarial.threats import Threat
 from benchmarks.running.devices import CPU, device_class
 from benchmarks.suites import NONE, Suite, TrialSpec
-from leaderboard.records.record import Cell, Plan, Scalar
+from leaderboard.records.plan import Plan
+from leaderboard.records.record import Cell, Scalar
 from tasks import FIT_SPLIT
 from tasks.data import OwnData
 from tasks.models.cards import model_hash, read_card

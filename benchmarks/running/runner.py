@@ -13,7 +13,8 @@ import msgspec
 from benchmarks.running.executors import Executor
 from benchmarks.running.measuring import Measured
 from benchmarks.running.planning import PlannedCell
-from leaderboard.records.record import JournalEntry, Result
+from leaderboard.records.plan import JournalEntry
+from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
 
 

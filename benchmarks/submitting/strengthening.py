@@ -22,7 +22,8 @@ from benchmarks.verifying.bundles import open_here, settings_of, source_text
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import Parts, extract, write_bundle
-from leaderboard.records.record import Result, without_access
+from leaderboard.records.record import Result
+from leaderboard.records.threats import without_access
 
 
 if TYPE_CHECKING:

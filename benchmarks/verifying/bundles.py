@@ -13,9 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fault
 from adversarial.registry import Registry, resolve
@@ -23,12 +21,13 @@ from benchmarks.running.devices import CPU
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.submitting.entry import SOURCE_NAME, benchmark_version
 from benchmarks.suites import NONE, suite_named
-from benchmarks.verifying.cells import CellCheck, measured_again, rescored
+from benchmarks.verifying.cells import measured_again, rescored
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
 from leaderboard.records.metric import Metric
-from leaderboard.records.record import without_access
+from leaderboard.records.threats import without_access
+from leaderboard.records.verdict import LONGEST, Level, Verdict
 
 
 if TYPE_CHECKING:
@@ -36,26 +35,11 @@ if TYPE_CHECKING:
     from tasks.models import Brought
 
 
-LONGEST: Final = 2_000  # characters of a reason
 LARGEST_BATCH: Final = 4_096
 GOALS: Final = ("flip", "worst", "target")
 _SETTINGS: Final = re.compile(r"[^-]+(-(?P<data>data[0-9a-f]{12}))?(-limit(?P<limit>[1-9][0-9]{0,6}))?")
 
-Level = Literal["refused", "claimed", "re-scored", "re-run"]
 Report = Callable[[str], None]
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """bundle: its id, empty where it could not be read. reasons: why it is refused, or goes no further than it does."""
-
-    bundle: str
-    level: Level
-    reasons: tuple[str, ...] = ()
-    cells: tuple[CellCheck, ...] = ()
-
-    @property
-    def accepted(self) -> bool:
-        return self.level != "refused"
 
 
 def verify(

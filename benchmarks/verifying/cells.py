@@ -16,6 +16,7 @@ from benchmarks.suites import NONE
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.records.record import BUDGET_PREFIX, Diagnostic, Examples, Result
+from leaderboard.records.verdict import CellCheck
 
 
 if TYPE_CHECKING:
@@ -30,22 +31,6 @@ DEVIATIONS: Final = 2.0  # of a fair coin, by which a re-run may be worse on mor
 COST_SHARE: Final = 0.1  # rows that leave one pass later on another machine
 LONGEST_DETAIL: Final = 1_000  # characters
 FEW: Final = 8  # examples that show whether an attack applies
-
-
-class CellCheck(msgspec.Struct, frozen=True):
-    """What was checked of one cell. check: `re-scored`, `re-run`, or `claimed` with the reason in detail.
-
-    corrected: values by example where the check found others; a board shows these. columns: likewise, by their name.
-    diagnostics: that the check found.
-    """
-
-    id: str
-    label: str
-    check: str
-    detail: str = ""
-    corrected: dict[str, float] = {}
-    columns: dict[str, dict[str, float]] = {}
-    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought) -> CellCheck:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import Any, TypeVar
 
 import msgspec
 
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import ResultError, canonical_json, strict_json
 
 
 T = TypeVar("T")
@@ -35,7 +32,7 @@ def read_json(data: bytes, where: str, *, storable: bool = True) -> Any:
         text = data.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("starts with a byte order mark")
-        plain = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite)
+        plain = strict_json(text)
         if storable and _SURROGATE.search(data):
             msgspec.json.encode(plain)  # half of a surrogate pair raises UnicodeEncodeError
         if storable and _NUL.search(data):
@@ -66,23 +63,3 @@ def checked_canonical(data: bytes, canonical: bytes, where: str) -> None:
         f"{where}: not canonical JSON (sorted keys, no spaces, every field, a newline at the end): at byte {place} "
         f"expected {shown(canonical[place : place + 20])}, found {shown(data[place : place + 20])}"
     )
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {shown(repeated)} stands twice in one object")
-    return found
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is not a number here")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{shown(text)} is too large for a number")
-    return number

@@ -18,8 +18,8 @@ from leaderboard.bundle.errors import BundleError, shown
 from leaderboard.bundle.names import EVIDENCE, MODEL, RECORDS, SOURCE, cell_of, checked_paths, is_hash, kind_of
 from leaderboard.bundle.names import MANIFEST as MANIFEST_FILE
 from leaderboard.bundle.names import SIGNATURE as SIGNATURE_FILE
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import canonical_json, parse_label
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.plan import parse_label
 
 
 FORMAT: Final = 1

@@ -10,8 +10,9 @@ from leaderboard.bundle.documents import checked_canonical, read_json
 from leaderboard.bundle.errors import BundleError, shown
 from leaderboard.bundle.manifest import Manifest, checked_text
 from leaderboard.bundle.names import cell_of, evidence_path, record_path
-from leaderboard.records.metric import Metric, ResultError
-from leaderboard.records.record import BUDGET_PREFIX, NEAREST, Result, canonical_json, decode_result
+from leaderboard.records.canonical import ResultError, canonical_json
+from leaderboard.records.metric import Metric
+from leaderboard.records.record import BUDGET_PREFIX, NEAREST, Result, decode_result
 
 
 NUMBERS_KEY: Final = "robustarena-numbers"  # of a cell's versions

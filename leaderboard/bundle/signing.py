@@ -24,8 +24,8 @@ from leaderboard.bundle.documents import read_canonical
 from leaderboard.bundle.errors import BundleError, SigningKeyError, shown
 from leaderboard.bundle.manifest import bundle_id, checked_hash, decode_manifest
 from leaderboard.bundle.names import SIGNATURE
+from leaderboard.records.canonical import canonical_json
 from leaderboard.records.files import store_error, sync_folder
-from leaderboard.records.record import canonical_json
 
 
 DOMAIN: Final = b"robustarena bundle 1\n"

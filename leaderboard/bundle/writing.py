@@ -29,8 +29,9 @@ from leaderboard.bundle.names import MANIFEST, MODEL, SIGNATURE, checked_path, e
 from leaderboard.bundle.placing import placed, sync_tree, write_new
 from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.signing import account_of, sign
+from leaderboard.records.canonical import canonical_json
 from leaderboard.records.files import store_error
-from leaderboard.records.record import Result, canonical_json
+from leaderboard.records.record import Result
 
 
 SUFFIX: Final = ".rab"

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from leaderboard.bundle.names import is_hash
-from leaderboard.database.verdicts import HistoryEvent, decode_event
+from leaderboard.database.events import HistoryEvent, decode_event
+from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.files import create_folder, read_whole, store_error, sync_folder, write_whole
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import canonical_json
 
 
 BUNDLE: Final = "bundle.rab"

@@ -19,9 +19,8 @@ from leaderboard.database.models import StoredResult
 from leaderboard.database.ranking import Ranker
 from leaderboard.database.scoring import unpack
 from leaderboard.database.suites import SuiteFacts
-from leaderboard.database.verdicts import RANKED
 from leaderboard.records.metric import Metric
-from leaderboard.records.record import without_access
+from leaderboard.records.threats import without_access
 from leaderboard.scoring.statistics import Interval, RankInterval, Sample, mean_interval
 
 
@@ -29,7 +28,8 @@ NOT_RUN_AGAIN: Final = "level {level}: only what was measured again here is rank
 
 
 _VERDICTS: Final = ("invalid", "suspect", "reliable")
-_LEVELS: Final = ("claimed", "re-scored", "re-run")
+RANKED: Final = "re-run"
+_LEVELS: Final = ("claimed", "re-scored", RANKED)
 
 
 class Value(msgspec.Struct, frozen=True):

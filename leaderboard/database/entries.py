@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from adversarial.errors import RobustArenaError
 from leaderboard.bundle.manifest import Manifest
 from leaderboard.database.engine import clock
+from leaderboard.database.events import HistoryEvent, reasons_of
 from leaderboard.database.history import BOARDS, add_event, history, raise_counter
 from leaderboard.database.models import (
     ACTIVE,
@@ -22,7 +23,6 @@ from leaderboard.database.models import (
     Job,
     StoredBundle,
 )
-from leaderboard.database.verdicts import HistoryEvent, reasons_of
 
 
 ADMISSIONS: Final = "admissions"

@@ -7,8 +7,9 @@ from typing import Final
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from leaderboard.database.events import Circumstances, HistoryEvent, as_text, decode_event
 from leaderboard.database.models import Counter, Event, EventKind
-from leaderboard.database.verdicts import Circumstances, HistoryEvent, Verdict, as_text, decode_event
+from leaderboard.records.verdict import Verdict
 
 
 BOARDS: Final = "boards"  # raised in each transaction that changes what a board shows

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from adversarial.errors import RobustArenaError
 from leaderboard.database.engine import clock, now
+from leaderboard.database.events import Circumstances, as_text
 from leaderboard.database.history import BOARDS, add_event, raise_counter
 from leaderboard.database.models import Entry, EventKind, Job, StoredBundle, StoredVerdict
-from leaderboard.database.verdicts import LONGEST, Circumstances, Verdict, as_text
+from leaderboard.records.verdict import LONGEST, Verdict
 
 
 LEASE_SECONDS: Final = 60.0

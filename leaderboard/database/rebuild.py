@@ -14,6 +14,7 @@ from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
 from leaderboard.database.entries import add_job, store
+from leaderboard.database.events import HistoryEvent, as_text, decode_event
 from leaderboard.database.history import BOARDS, raise_counter
 from leaderboard.database.models import (
     Account,
@@ -25,8 +26,7 @@ from leaderboard.database.models import (
     StoredResult,
     StoredVerdict,
 )
-from leaderboard.database.verdicts import HistoryEvent, as_text, decode_event
-from leaderboard.records.metric import ResultError
+from leaderboard.records.canonical import ResultError
 
 
 class Rebuilt(msgspec.Struct, frozen=True):

@@ -12,8 +12,11 @@ import numpy as np
 
 from leaderboard.bundle.reading import Bundle
 from leaderboard.database.suites import SuiteFacts
+from leaderboard.records.canonical import canonical_json
 from leaderboard.records.metric import Metric
-from leaderboard.records.record import OF_OTHERS, Cell, Plan, Result, canonical_json, without_access
+from leaderboard.records.plan import Plan
+from leaderboard.records.record import OF_OTHERS, Cell, Result
+from leaderboard.records.threats import without_access
 from leaderboard.scoring.board import build_board, ranked_sample, ranking_threat
 from leaderboard.scoring.scores import CLEAN, score
 from leaderboard.scoring.statistics import Sample

@@ -12,9 +12,8 @@ import msgspec
 
 from leaderboard.bundle.manifest import checked_word
 from leaderboard.database.blob_store import Depot
+from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.files import read_whole, write_whole
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import canonical_json
 
 
 _LIMITED: Final = re.compile(r"(?P<base>.+)-limit[1-9][0-9]{0,6}")

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.models import StoredVerdict
-from leaderboard.database.verdicts import CellCheck, Verdict, decode_verdict
 from leaderboard.records.record import Result
+from leaderboard.records.verdict import CellCheck, Verdict, decode_verdict
 
 
 def open_verified(session: Session, depot: Depot, bundle: str) -> Bundle:

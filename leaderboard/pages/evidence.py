@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.tensors import header_length, read_header
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.examples import Disturbed
-from leaderboard.records.metric import ResultError
 
 
 Array = NDArray[Any]

@@ -14,8 +14,8 @@ from leaderboard.pages.pictures import difference_pixels, image_pixels, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import MOST_SECONDS, spectrogram, wav_uri
 from leaderboard.printing import wording
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.examples import Disturbed, Original, Originals
-from leaderboard.records.metric import ResultError
 from leaderboard.records.record import Result
 
 

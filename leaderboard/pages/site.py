@@ -25,7 +25,8 @@ from leaderboard.pages.sharing import sharing
 from leaderboard.printing.export import csv_text, export_rows, json_bytes
 from leaderboard.records.examples import Originals
 from leaderboard.records.files import write_whole
-from leaderboard.records.record import JournalEntry, Plan, Result
+from leaderboard.records.plan import JournalEntry, Plan
+from leaderboard.records.record import Result
 from leaderboard.scoring.board import build_board, ranked_sample
 from leaderboard.scoring.compare import Comparison, compare
 from leaderboard.scoring.rows import Board, TaskBoard

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from leaderboard.printing import wording
-from leaderboard.records.record import canonical_json
+from leaderboard.records.canonical import canonical_json
 from leaderboard.scoring.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
 
 

@@ -1,4 +1,4 @@
-"""A task's metric, and what a record that cannot be trusted raises."""
+"""A task's metric: how per-example numbers become one figure, and that a quality."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import math
 
 import msgspec
 
-from adversarial.errors import RobustArenaError
-
-
-class ResultError(RobustArenaError, ValueError):
-    """A record that cannot be trusted: corrupt, truncated, of another schema, or not what its name says."""
+from leaderboard.records.canonical import ResultError
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How per-example numbers become one figure, and that figure a quality in [0, 1].
 
     The metric is sum(values) / sum(weights); its quality is (metric - floor) / (ceiling - floor), clipped. A
-    metric where lower is better simply has its floor above its ceiling (word error rate: floor 1, ceiling 0).
+    metric where lower is better simply has its floor above its ceiling (an error rate: floor 1, ceiling 0).
     """
 
     name: str

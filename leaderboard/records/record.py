@@ -1,4 +1,4 @@
-"""The record of one cell: its identity, its outcome, and how both become canonical JSON.
+"""The record of one cell: its identity and its outcome.
 
 A record holds only what a rerun reproduces byte for byte. When a cell ran, how long it took and how much
 memory it needed is in the journal, which is a diary and not evidence.
@@ -7,24 +7,18 @@ memory it needed is in the journal, which is a diary and not evidence.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections import Counter
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
-from adversarial.errors import InvalidThreat
-from adversarial.threats import Threat
-from leaderboard.records.metric import Metric, ResultError
+from leaderboard.records.canonical import ResultError, canonical_json, decode
+from leaderboard.records.metric import Metric
 
 
 SCHEMA_VERSION = 1
-NO_THREAT = "none"  # of the clean pass
 OF_OTHERS = "of_others"  # option of a cell that somebody else measured against an entry
-BUDGET_PREFIX = "budget_x"  # of columns with the values at a share of the budget: budget_x0.5
+BUDGET_PREFIX = "budget_x"  # of columns with the values at another budget, a share of the threat's: budget_x0.5
 NEAREST = "nearest"  # column of minimum-norm attacks: the distance of the nearest success, -1 where there is none
 GROUP_PREFIX = "group_"  # of columns that name a group of examples by a number; their mean says nothing
 
@@ -34,12 +28,11 @@ Scalar = str | int | float | bool | None
 
 
 class Examples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Per-example outcomes, one row an example (for control: an initial seed), in the order of the data.
+    """Per-example outcomes, one row an example (of an environment: an initial seed), in the order of the data.
 
-    values: numerator of the metric (correct 0/1, word errors, return). weights: its denominator (1, words,
-    1).
-    distances: the audited size of the perturbation in the threat's unit, 0 where nothing was changed.
-    columns: further per-example numbers of the task (substitutions, insertions, deletions; episode length).
+    values: numerator of the metric (correct 0/1, errors, return). weights: its denominator (1, units that may be
+    wrong, 1). distances: the audited size of the perturbation in the threat's unit, 0 where nothing was changed.
+    columns: further per-example numbers of the task (errors by their kind, length of an episode).
     """
 
     ids: tuple[str, ...]
@@ -120,7 +113,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @property
     def label(self) -> str:
-        """One line for people: `image-digits/undefended/pgd/pixels-linf:0.1@gradient`."""
+        """One line for people: `TASK/undefended/pgd/SURFACE-linf:0.1@gradient`."""
         return f"{self.task}/{self.model}/{self.attack}/{self.threat}"
 
 
@@ -145,95 +138,13 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ResultError(f"cell {self.id[:12]} is {self.status} but gives no reason")
 
 
-class JournalEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of the journal: when a cell ended, how long it took, the peak memory of its process."""
-
-    id: str
-    label: str
-    status: Status
-    finished: str
-    seconds: float
-    peak_memory_bytes: int
-
-
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which cells make a suite's board, and which threat ranks each task. Written when a run starts.
-
-    labels: the label of each cell by its id. An id is a hash, so without its label a cell that has not run
-    cannot be charged to one entry, and then holds up the ranks of all.
-    """
-
-    suite: str
-    ranking_threats: dict[str, str]
-    unrealisable_threats: tuple[str, ...]
-    cells: tuple[str, ...]
-    schema: int = SCHEMA_VERSION
-    labels: dict[str, str] = {}
-
-    def __post_init__(self) -> None:
-        if len(set(self.cells)) != len(self.cells):
-            raise ResultError(f"plan {self.suite} names a cell twice")
-
-
-class Label(NamedTuple):
-    """What a cell's label says, for a cell that has no record."""
-
-    task: str
-    model: str
-    attack: str
-    threat: str
-
-
-def parse_label(text: str) -> Label:
-    """Reads Cell.label back; a model's name may hold slashes. Raises ResultError for anything else."""
-    task, _, rest = text.partition("/")
-    parts = rest.rsplit("/", 2)
-    if len(parts) != 3 or not all((task, *parts)):
-        raise ResultError(f"label {text!r} does not read task/model/attack/threat")
-    return Label(task, *parts)
-
-
-@lru_cache(maxsize=4096)
-def without_access(threat: str) -> str:
-    """Surface, norm, budget and share of steps: `pixels-linf:0.1` of `pixels-linf:0.1@scores<=100`; `none` for the
-    clean pass. Raises ResultError for what is no threat."""
-    return NO_THREAT if threat == NO_THREAT else _parsed(threat).place
-
-
-@lru_cache(maxsize=4096)
-def access_of(threat: str) -> str:
-    """What the attacker may see: `scores` of `pixels-linf:0.1@scores<=100`; empty for the clean pass."""
-    return "" if threat == NO_THREAT else _parsed(threat).access
-
-
-def _parsed(threat: str) -> Threat:
-    try:
-        return Threat.parse(threat)
-    except InvalidThreat as error:
-        raise ResultError(str(error)) from None
-
-
-def canonical_json(value: Any) -> bytes:
-    """Sorted keys, no spaces, ASCII, one newline at the end; refuses NaN and infinities with ResultError."""
-    plain = msgspec.to_builtins(value)
-    try:
-        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except ValueError as error:
-        raise ResultError(f"a record holds finite numbers only: {error}") from error
-    return text.encode("ascii") + b"\n"
-
-
 def decode_result(data: bytes, expected_id: str | None = None) -> Result:
     """Reads a record strictly.
 
     Unknown or duplicate keys, missing fields, wrong types, another schema version, and an id that is not the
     hash of the cell all raise ResultError with the place and the reason.
     """
-    try:
-        plain = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
-        result = msgspec.convert(plain, Result)
-    except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise ResultError(f"not a valid record: {error}") from error
+    result = decode(data, Result, "a valid record")
     if result.schema != SCHEMA_VERSION:
         raise ResultError(f"record has schema {result.schema}; this version reads schema {SCHEMA_VERSION}")
     if result.id != result.cell.id:
@@ -241,15 +152,3 @@ def decode_result(data: bytes, expected_id: str | None = None) -> Result:
     if expected_id is not None and result.id != expected_id:
         raise ResultError(f"record of cell {result.id[:12]} found where {expected_id[:12]} was expected")
     return result
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        repeated = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ResultError(f"repeated keys {repeated}")
-    return found
-
-
-def _no_constants(name: str) -> float:
-    raise ResultError(f"{name} is not a number that a record may hold")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import json
 import os
 import re
 import time
@@ -21,17 +20,10 @@ from typing import Final
 import msgspec
 
 from adversarial.errors import StoreError, UnknownName
+from leaderboard.records.canonical import ResultError, canonical_json, decode
 from leaderboard.records.files import create_folder, only_one, read_whole, store_error, write_whole
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import (
-    SCHEMA_VERSION,
-    JournalEntry,
-    Plan,
-    Result,
-    canonical_json,
-    decode_result,
-    parse_label,
-)
+from leaderboard.records.plan import JournalEntry, Plan, parse_label
+from leaderboard.records.record import SCHEMA_VERSION, Result, decode_result
 
 
 # A temporary file this old belongs to no living writer; a younger one may.
@@ -130,9 +122,9 @@ class RunFolder:
             raise UnknownName(self._unknown(suite))
         path = self._plan_path(suite)
         try:
-            plan = msgspec.convert(json.loads(data), Plan)
-        except (ValueError, RecursionError, msgspec.ValidationError) as error:
-            raise ResultError(f"{path}: not a valid plan: {error}. {_REPAIR}") from error
+            plan = decode(data, Plan, "a valid plan")
+        except ResultError as error:
+            raise ResultError(f"{path}: {error}. {_REPAIR}") from error
         if plan.schema != SCHEMA_VERSION or plan.suite != suite:
             raise ResultError(
                 f"{path}: expected suite {suite} in schema {SCHEMA_VERSION}, "

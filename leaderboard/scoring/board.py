@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from leaderboard.records.metric import ResultError
-from leaderboard.records.record import JournalEntry, Plan, Result, without_access
+from leaderboard.records.canonical import ResultError
+from leaderboard.records.plan import JournalEntry, Plan
+from leaderboard.records.record import Result
+from leaderboard.records.threats import without_access
 from leaderboard.scoring.diagnostics import worst_verdict
 from leaderboard.scoring.measurements import figure, measure, total
 from leaderboard.scoring.rows import Board, CurvePoint, EntryRow, Figure, TaskBoard, TaskRow, ThreatRow

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from leaderboard.printing import wording
 from leaderboard.printing.table import name, split_name, styled_table
-from leaderboard.records.record import JournalEntry, Plan, Result
+from leaderboard.records.plan import JournalEntry, Plan
+from leaderboard.records.record import Result
 from leaderboard.scoring.board import ranked_sample, ranking_threat
 from leaderboard.scoring.scores import TaskScore, score
 from leaderboard.scoring.statistics import Difference, difference

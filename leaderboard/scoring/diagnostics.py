@@ -7,7 +7,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from leaderboard.records.record import OF_OTHERS, Cell, Result, Severity, access_of, without_access
+from leaderboard.records.record import OF_OTHERS, Cell, Result, Severity
+from leaderboard.records.threats import access_of, without_access
 from leaderboard.scoring.statistics import difference, sample
 
 

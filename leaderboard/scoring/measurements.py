@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from leaderboard.records.record import (
-    GROUP_PREFIX,
-    NEAREST,
-    Cell,
-    Cost,
-    JournalEntry,
-    Result,
-    access_of,
-    canonical_json,
-    without_access,
-)
+from leaderboard.records.canonical import canonical_json
+from leaderboard.records.plan import JournalEntry
+from leaderboard.records.record import GROUP_PREFIX, NEAREST, Cell, Cost, Result
+from leaderboard.records.threats import access_of, without_access
 from leaderboard.scoring.outcomes import Outcome, outcome
 from leaderboard.scoring.rows import Figure, Measurement, Spent
 from leaderboard.scoring.scores import Absent

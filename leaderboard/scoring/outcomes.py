@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.records.metric import ResultError
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result
 from leaderboard.scoring.statistics import Array, Sample, sample
 

@@ -15,8 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from leaderboard.records.metric import Metric, ResultError
-from leaderboard.records.record import JournalEntry, Label, Plan, Result, parse_label, without_access
+from leaderboard.records.canonical import ResultError
+from leaderboard.records.metric import Metric
+from leaderboard.records.plan import JournalEntry, Label, Plan, parse_label
+from leaderboard.records.record import Result
+from leaderboard.records.threats import without_access
 from leaderboard.scoring.curves import budget_curve
 from leaderboard.scoring.diagnostics import Finding, Verdict, find, is_search, verdict_of
 from leaderboard.scoring.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case

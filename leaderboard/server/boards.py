@@ -18,8 +18,8 @@ from leaderboard.database.boards import Boards, PublicBoard
 from leaderboard.database.engine import Database
 from leaderboard.database.history import BOARDS, counter
 from leaderboard.database.suites import SuiteFacts, facts_of
+from leaderboard.records.canonical import canonical_json
 from leaderboard.records.files import read_whole, write_whole
-from leaderboard.records.record import canonical_json
 
 
 log = logging.getLogger(__name__)

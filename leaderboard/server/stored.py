@@ -14,7 +14,7 @@ from leaderboard.database.boards import Across, Line, PublicBoard
 from leaderboard.database.models import StoredResult
 from leaderboard.database.scoring import unpack
 from leaderboard.database.verified import open_verified
-from leaderboard.records.metric import ResultError
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result
 from leaderboard.scoring.outcomes import mismatch, outcome
 from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow

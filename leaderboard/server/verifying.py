@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from leaderboard.database.verdicts import Verdict, decode_verdict
+from leaderboard.records.canonical import ResultError
 from leaderboard.records.files import read_whole
-from leaderboard.records.metric import ResultError
+from leaderboard.records.verdict import Verdict, decode_verdict
 from leaderboard.server.settings import WorkerSettings
 
 

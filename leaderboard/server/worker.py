@@ -18,9 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from leaderboard.database import jobs
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
+from leaderboard.database.events import Circumstances
 from leaderboard.database.jobs import LeaseLost, Taken
 from leaderboard.database.rebuild import export_events
-from leaderboard.database.verdicts import Circumstances, Verdict
+from leaderboard.records.verdict import Verdict
 from leaderboard.server.confine import CUT
 from leaderboard.server.settings import WorkerSettings
 from leaderboard.server.verifying import Outcome, run_verifier

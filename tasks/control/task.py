@@ -13,6 +13,7 @@ from adversarial.diagnostics import Trace
 from adversarial.ledger import Ledger
 from adversarial.victims import ModuleVictim, Victim
 from leaderboard.records.metric import Metric
+from leaderboard.records.record import BUDGET_PREFIX
 from tasks.control.dataset import RANDOM_RETURN, REFERENCE_RETURN, data_hash, episode_id, seeds
 from tasks.control.fitting import learned
 from tasks.control.model import ARCHITECTURES
@@ -20,7 +21,7 @@ from tasks.control.recipes import RECIPES
 from tasks.control.replay import replay
 from tasks.control.rollout import joined, roll_out, worst_of
 from tasks.control.training import train_policy
-from tasks.measuring.protocol import BUDGET_PREFIX, Measurement, Rescored, Trial
+from tasks.measuring.protocol import Measurement, Rescored, Trial
 from tasks.measuring.training import write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card

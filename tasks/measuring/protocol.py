@@ -19,9 +19,6 @@ from leaderboard.records.metric import Metric
 from tasks.models.recipes import Recipe
 
 
-BUDGET_PREFIX: Final = "budget_x"  # of columns with the values at another budget: budget_x0.5
-NEAREST: Final = "nearest"  # column of minimum-norm attacks: the smallest distance of a success, -1 where there is none
-
 CPU: Final = torch.device("cpu")
 
 GoalName = Literal["flip", "worst", "target"]

@@ -23,8 +23,9 @@ from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, ask, weight_versions
 from leaderboard.records.metric import Metric
+from leaderboard.records.record import BUDGET_PREFIX, NEAREST
 from tasks import FIT_SPLIT
-from tasks.measuring.protocol import BUDGET_PREFIX, NEAREST, Attack, Fit, GoalName, Measurement, Trial
+from tasks.measuring.protocol import Attack, Fit, GoalName, Measurement, Trial
 
 
 @dataclass(frozen=True, slots=True)
