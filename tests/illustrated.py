@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 from synthetic import CONTROL, IMAGE, SPEECH, by_id, cell, first, journal_entry, ok, plan, small_board
 
-from leaderboard.pages.site import Source
+from leaderboard.pages.site import SiteSource
 from leaderboard.records.examples import Disturbed, Original
 from leaderboard.records.record import Cell, Result
 
@@ -62,10 +62,10 @@ def originals(of: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origina
     found = {}
     for name, one in disturbed.items():
         row = int(name.removeprefix("e"))
-        match one.kind:
-            case "image":
+        match one.medium:
+            case "picture":
                 found[name] = Original(images(False)[row], truth=f"<{row}>")
-            case "audio":
+            case "sound":
                 found[name] = Original(sounds(False)[row], truth="one two", rate_hz=RATE_HZ)
             case "text":
                 found[name] = Original(text=SENTENCES[row], truth="positive")
@@ -76,7 +76,7 @@ def originals(of: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origina
     return found
 
 
-def illustrated() -> Source:
+def illustrated() -> SiteSource:
     """small_board with evidence for every attack, and a fourth task of sentences."""
     results, missing = small_board()
     for model, right in (("undefended", 6), ("adversarial-training", 22), ("masked-gradient", 20)):
@@ -93,7 +93,9 @@ def illustrated() -> Source:
     written = plan(stored, missing)
     written = msgspec.structs.replace(written, ranking_threats={**written.ranking_threats, TEXT: "words-l0:3@gradient"})
     journal = {result.id: journal_entry(result) for result in stored}
-    source = Source(written, by_id(stored), journal, levels={"undefended": "reference", "masked-gradient": "claimed"})
+    source = SiteSource(
+        written, by_id(stored), journal, levels={"undefended": "reference", "masked-gradient": "claimed"}
+    )
     return replace(source, read=lambda result: evidence(result.cell.task), originals=originals)
 
 

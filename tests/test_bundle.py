@@ -24,7 +24,14 @@ from adversarial.errors import StoreError
 from leaderboard.bundle import signing, writing
 from leaderboard.bundle.contents import hashed
 from leaderboard.bundle.errors import BundleError, SigningKeyError
-from leaderboard.bundle.manifest import Benchmark, EntryFacts, Manifest, bundle_id, decode_manifest, manifest_bytes
+from leaderboard.bundle.manifest import (
+    Benchmark,
+    BundleManifest,
+    EntryFacts,
+    bundle_id,
+    decode_manifest,
+    manifest_bytes,
+)
 from leaderboard.bundle.names import MANIFEST, SIGNATURE, evidence_path, record_path
 from leaderboard.bundle.reading import Bundle, open_bundle
 from leaderboard.bundle.signing import account_of, generate_key, load_key, save_key, sign, verify_signature
@@ -387,5 +394,5 @@ def test_names_and_places_are_as_the_design_says(tmp_path: Path) -> None:
             "model/words/vocab.txt",
         ]
     )
-    assert Manifest.__struct_config__.forbid_unknown_fields
-    assert Manifest.__struct_config__.frozen
+    assert BundleManifest.__struct_config__.forbid_unknown_fields
+    assert BundleManifest.__struct_config__.frozen

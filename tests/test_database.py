@@ -36,20 +36,20 @@ from leaderboard.database.entries import (
     withdraw,
 )
 from leaderboard.database.events import Circumstances
-from leaderboard.database.models import Base, Entry, StoredResult, Token
+from leaderboard.database.models import Base, StoredEntry, StoredResult, Token
 from leaderboard.database.ranking import Ranker
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.suites import facts_of
 from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.metric import Metric
-from leaderboard.records.verdict import Level, Verdict, decode_verdict
+from leaderboard.records.verdict import Verdict, VerdictLevel, decode_verdict
 from leaderboard.scoring.statistics import Sample, rank_intervals
 
 
 __all__ = ["database", "database_url", "depot"]  # fixtures
 
 
-def accept(database: Database, bundle: str, level: Level = "re-run") -> None:
+def accept(database: Database, bundle: str, level: VerdictLevel = "re-run") -> None:
     """Verifies the jobs of the queue until this bundle's was done."""
     taken = database.transact(lambda session: jobs.take(session, "test"))
     assert taken is not None
@@ -130,7 +130,7 @@ def test_the_same_bundle_twice_is_one_entry(database: Database, depot: Depot, tm
         assert after is not None
         assert (after.state, after.level, after.submitter, len(after.nonce)) == ("queued", "", "Ada", 64)
         assert [one.kind for one in after.history] == ["submitted"]
-        assert session.scalars(select(func.count()).select_from(Entry)).one() == 1
+        assert session.scalars(select(func.count()).select_from(StoredEntry)).one() == 1
 
 
 def test_names_are_one_entrys_on_a_board(database: Database, depot: Depot, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_only_owners_withdraw_and_the_history_stays(database: Database, depot: D
 
 def test_only_what_was_run_again_is_ranked(database: Database, depot: Depot, tmp_path: Path) -> None:
     with_accounts(database)
-    levels: tuple[Level, ...] = ("re-run", "re-scored", "claimed", "refused", "re-run")
+    levels: tuple[VerdictLevel, ...] = ("re-run", "re-scored", "claimed", "refused", "re-run")
     for place, level in enumerate(levels):
         accept(database, admitted(database, depot, tmp_path, f"net{place}", right=10 + 6 * place), level)
     found = board(database, depot)

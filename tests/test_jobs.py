@@ -20,7 +20,7 @@ from leaderboard.bundle.signing import account_of
 from leaderboard.database import jobs
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
-from leaderboard.database.entries import EntryError, NameTaken, Submission, submission, withdraw
+from leaderboard.database.entries import EntryError, NameTaken, SubmissionFacts, submission, withdraw
 from leaderboard.database.events import Circumstances
 from leaderboard.database.history import counter
 from leaderboard.database.jobs import LeaseLost, Taken
@@ -52,7 +52,7 @@ def finish(database: Database, taken: Taken, level: str = "re-run") -> None:
     database.transact(lambda session: jobs.finish(session, taken, verdict, CALM))
 
 
-def seen(database: Database, bundle: str) -> Submission:
+def seen(database: Database, bundle: str) -> SubmissionFacts:
     with database.read() as session:
         found = submission(session, bundle)
     assert found is not None

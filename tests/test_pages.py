@@ -152,7 +152,7 @@ def test_the_examples_of_an_entry_can_be_seen_read_and_heard(site: dict[str, str
     images = [found for found in Page(page).of("img") if found.get("class") == "pixels"]
     sizes = {Image.open(io.BytesIO(bytes_of(found["src"] or ""))).size for found in images}
     assert sizes == {(8, 8)}
-    assert len(images) == 3 * HANDFUL["image"] * 2 + 3 * 3  # pgd on pixels and embeddings, and three that noise broke
+    assert len(images) == 3 * HANDFUL["picture"] * 2 + 3 * 3  # pgd on pixels and embeddings, and three that noise broke
     with wave.open(io.BytesIO(bytes_of(Page(page).of("audio")[1]["src"] or ""))) as heard:
         assert (heard.getframerate(), heard.getnchannels(), heard.getsampwidth()) == (RATE_HZ, 1, 2)
         assert np.frombuffer(heard.readframes(10**6), "<i2").tolist() == sounds(True)[8].tolist()
@@ -172,7 +172,7 @@ def test_without_the_originals_only_what_is_stored_is_shown() -> None:
     assert all(one.specimens for one in shown)
     specimens = [one for part in shown for one in part.specimens]
     assert not any(one.before for one in specimens)
-    assert {one.kind for one in specimens} == {"image", "audio", "text", "episode"}
+    assert {one.medium for one in specimens} == {"picture", "sound", "text", "episode"}
 
 
 def test_the_first_successes_are_chosen_in_the_order_of_the_data() -> None:
@@ -208,7 +208,7 @@ def test_the_page_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     attacked = next(one for one in source.results.values() if one.cell.task == SPEECH and one.cell.attack == "pgd")
     monkeypatch.setattr("leaderboard.pages.examples.MOST_BYTES", 1)
     shown = gallery(clean, [attacked, attacked], source.read, source.originals)
-    assert len(shown[0].specimens) == HANDFUL["audio"]
+    assert len(shown[0].specimens) == HANDFUL["sound"]
     assert "page is full" in shown[1].note
 
 
@@ -317,7 +317,7 @@ def test_the_bundled_tasks_know_what_their_examples_were() -> None:
         return msgspec.structs.replace(cell(), task=task, data_hash=data_hash)
 
     digits = load_split("test")
-    asked = {digits.ids[3]: Disturbed("image", digits.images[3]), "digit-unknown": Disturbed("image")}
+    asked = {digits.ids[3]: Disturbed("picture", digits.images[3]), "digit-unknown": Disturbed("picture")}
     found = originals(of("image-digits", digits_hash("test")), asked)  # type: ignore[arg-type]
     assert list(found) == [digits.ids[3]]
     assert found[digits.ids[3]].truth == str(digits.labels[3])
@@ -325,7 +325,7 @@ def test_the_bundled_tasks_know_what_their_examples_were() -> None:
     assert originals(of("own-task", "0" * 64), asked) == {}  # type: ignore[arg-type]
     text = originals(of("sentiment-reviews", reviews_hash("test")), {"test-0": Disturbed("text")})  # type: ignore[arg-type]
     assert text["test-0"].truth in ("negative", "positive")
-    heard = originals(of("speech-digits", HASHES["test"]), {"test-0000": Disturbed("audio")})  # type: ignore[arg-type]
+    heard = originals(of("speech-digits", HASHES["test"]), {"test-0000": Disturbed("sound")})  # type: ignore[arg-type]
     assert heard["test-0000"].rate_hz == RATE_HZ
     actions = np.zeros(500, dtype=np.int64)
     asked = {f"episode-{seed}": Disturbed("episode", actions=actions) for seed in (1003, 1000)}

@@ -22,7 +22,7 @@ from test_bundle_fuzz import DAMAGED, damaged
 from test_bundle_refusals import Files, packed
 
 from leaderboard.database.engine import open_database
-from leaderboard.database.models import Entry, Event, Job, StoredBundle
+from leaderboard.database.models import Event, Job, StoredBundle, StoredEntry
 
 
 SENDERS = 4
@@ -83,7 +83,7 @@ def kept(where: Place) -> dict[str, set[str]]:
     places = ("bundles", "uploads", "scratch")
     files = (path for one in places for path in (where.folder / one).rglob("*") if path.is_file())
     found = {"files": {str(path.relative_to(where.folder)) for path in files}}
-    columns = {"bundles": StoredBundle.id, "entries": Entry.id, "jobs": Job.bundle, "history": Event.bundle}
+    columns = {"bundles": StoredBundle.id, "entries": StoredEntry.id, "jobs": Job.bundle, "history": Event.bundle}
     database = open_database(where.folder, where.url)
     with database.read() as session:
         for table, column in columns.items():

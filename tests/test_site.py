@@ -17,7 +17,7 @@ from synthetic import by_id, cell, first, journal_entry, ok, plan, small_board, 
 
 from adversarial.errors import StoreError
 from leaderboard.pages.links import file_key
-from leaderboard.pages.site import Source, pages_of, write_site
+from leaderboard.pages.site import SiteSource, pages_of, write_site
 from leaderboard.records import files
 from leaderboard.records.record import Result
 
@@ -50,9 +50,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def source_of(results: list[Result], missing: tuple | list = ()) -> Source:
+def source_of(results: list[Result], missing: tuple | list = ()) -> SiteSource:
     journal = {result.id: journal_entry(result) for result in results}
-    return Source(plan(results, missing), by_id(results), journal, levels={"undefended": "reference"})
+    return SiteSource(plan(results, missing), by_id(results), journal, levels={"undefended": "reference"})
 
 
 def site_of(results: list[Result], missing: tuple | list = ()) -> dict[str, str]:

@@ -19,7 +19,7 @@ from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database, open_database
 from leaderboard.database.entries import submission, withdraw
 from leaderboard.server.settings import WorkerSettings
-from leaderboard.server.verifying import Outcome, run_verifier
+from leaderboard.server.verifying import Verification, run_verifier
 from leaderboard.server.worker import Worker
 
 
@@ -47,7 +47,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def verified(settings: WorkerSettings, name: str, tmp_path: Path) -> Outcome:
+def verified(settings: WorkerSettings, name: str, tmp_path: Path) -> Verification:
     depot = Depot(settings.folder)
     made = make_bundle(tmp_path / "one.rab", name)
     return run_verifier(

@@ -64,7 +64,7 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 def site(directory: Path, suite: str | None, out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
     from benchmarks.originals import originals_of
-    from leaderboard.pages.site import Source, write_site
+    from leaderboard.pages.site import SiteSource, write_site
     from leaderboard.records.run_folder import RunFolder
     from tasks.data import is_prepared, open_data
 
@@ -77,7 +77,7 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
         return folder.read_artifact(result.id, digest) if (folder.cells / name).is_file() else None
 
     own = [open_data(one) for one in sorted((out / FOLDER).glob("[!.]*")) if is_prepared(one)]
-    source = Source(plan, results, folder.journal(), read, originals_of(own), _levels(results))
+    source = SiteSource(plan, results, folder.journal(), read, originals_of(own), _levels(results))
     click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
 
 

@@ -31,7 +31,7 @@ from leaderboard.database.accounts import issue_token
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import open_database
 from leaderboard.database.history import BOARDS, raise_counter
-from leaderboard.database.models import Entry, StoredBundle, StoredResult
+from leaderboard.database.models import StoredBundle, StoredEntry, StoredResult
 from leaderboard.database.scoring import basis_of, pack, score_entry, unpack
 from leaderboard.database.suites import SuiteFacts, write_suite
 from leaderboard.records.metric import Metric
@@ -80,7 +80,7 @@ def seed(folder: Path, entries: int) -> None:
             session.add(StoredBundle(id=bundle, kind="entry", account=account, target=None, model_hash=bundle,
                                      data_hash="d" * 64, size=1, **facts))  # fmt: skip
             session.flush()
-            session.add(Entry(id=bundle, state="accepted", level="re-run", reasons="[]", nonce="0" * 64,
+            session.add(StoredEntry(id=bundle, state="accepted", level="re-run", reasons="[]", nonce="0" * 64,
                               holds=f"{MINI_2.name}/{TASK}/{name}", created=1.0, changed=1.0))  # fmt: skip
             values = (draw.random(EXAMPLES) < draw.random()).astype(np.float64)
             sample = Sample(base.task, base.metric, base.ids, values, base.weights)

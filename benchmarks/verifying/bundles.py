@@ -27,7 +27,7 @@ from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
 from leaderboard.records.metric import Metric
 from leaderboard.records.threats import without_access
-from leaderboard.records.verdict import LONGEST, Level, Verdict
+from leaderboard.records.verdict import LONGEST, Verdict, VerdictLevel
 
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _verified(
         for place, cell_id in enumerate(again, 1):
             report(f"measuring again {place} of {len(again)}: {bundle.manifest.plan[cell_id]}")
             checks[cell_id] = measured_again(bundle.records[cell_id], planned[cell_id], checks[cell_id])
-    level: Level = "re-run" if again else "re-scored"
+    level: VerdictLevel = "re-run" if again else "re-scored"
     reasons = [f"{len(bundle.absent)} cells are missing and count as no result"] if bundle.absent else []
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
 

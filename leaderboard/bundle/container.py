@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.bundle.names import MANIFEST, SIGNATURE, Kind, checked_path
+from leaderboard.bundle.names import MANIFEST, SIGNATURE, FileKind, checked_path
 from leaderboard.records.files import store_error
 
 
@@ -35,7 +35,7 @@ class Limits:
     document: int = 64_000_000
     tensor_header: int = 1 << 20
 
-    def of(self, kind: Kind) -> int:
+    def of(self, kind: FileKind) -> int:
         """The most bytes that one file of a kind may have."""
         match kind:
             case "manifest":
@@ -127,7 +127,7 @@ def exact_chunks(file: BinaryIO, size: int, path: str) -> Iterator[bytes]:
         yield chunk
 
 
-def checked_size(path: str, size: int, kind: Kind, limits: Limits) -> None:
+def checked_size(path: str, size: int, kind: FileKind, limits: Limits) -> None:
     """Refuses a file that is larger than its kind may be, before a byte of it is read."""
     if size > limits.of(kind):
         raise BundleError(f"{path}: expected at most {limits.of(kind)} bytes, found {shown(size)}")

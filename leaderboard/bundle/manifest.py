@@ -74,7 +74,7 @@ class FileFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         checked_hash("sha256", self.sha256)
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about a bundle but the contents of its files.
 
     account: the submitter's public key, hexadecimal. target: the bundle id of the entry that a stronger attack is
@@ -166,12 +166,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BundleError(f"files: a model is carried without {SOURCE}, which says how to bring it")
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes) -> BundleManifest:
     """Reads a manifest strictly: its canonical JSON and nothing else. Raises BundleError."""
-    return read_canonical(data, Manifest, MANIFEST_FILE)
+    return read_canonical(data, BundleManifest, MANIFEST_FILE)
 
 
-def manifest_bytes(manifest: Manifest) -> bytes:
+def manifest_bytes(manifest: BundleManifest) -> bytes:
     """The one spelling of a manifest, which is hashed and signed."""
     return canonical_json(manifest)
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from leaderboard.bundle.errors import BundleError, shown
 
 
-Kind = Literal["manifest", "signature", "record", "evidence", "tensors", "json", "text"]
+FileKind = Literal["manifest", "signature", "record", "evidence", "tensors", "json", "text"]
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "signature.json"
@@ -26,7 +26,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,119}")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))})
-_MODEL_KINDS: Final[dict[str, Kind]] = {".safetensors": "tensors", ".json": "json", ".txt": "text", ".md": "text"}
+_MODEL_KINDS: Final[dict[str, FileKind]] = {".safetensors": "tensors", ".json": "json", ".txt": "text", ".md": "text"}
 _PICKLES = frozenset(
     {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".npy", ".npz", ".joblib", ".dill", ".cloudpickle", ".mar"}
 )
@@ -45,7 +45,7 @@ def checked_path(path: str) -> str:
     return path
 
 
-def kind_of(path: str) -> Kind:
+def kind_of(path: str) -> FileKind:
     """What a file of a bundle holds, by its checked path. Raises BundleError for a place that bundles do not have."""
     if path in (MANIFEST, SIGNATURE):
         return "manifest" if path == MANIFEST else "signature"

@@ -10,7 +10,7 @@ from leaderboard.bundle.archive import Archive
 from leaderboard.bundle.container import Container, Folder, Limits, checked_size
 from leaderboard.bundle.contents import check_file, hashed
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.bundle.manifest import Benchmark, FileFacts, Manifest, bundle_id, decode_manifest
+from leaderboard.bundle.manifest import Benchmark, BundleManifest, FileFacts, bundle_id, decode_manifest
 from leaderboard.bundle.names import MANIFEST, MODEL, SIGNATURE, evidence_path, kind_of
 from leaderboard.bundle.record_checks import checked_records
 from leaderboard.bundle.signing import verify_signature
@@ -30,7 +30,7 @@ class Bundle:
     """
 
     id: str
-    manifest: Manifest
+    manifest: BundleManifest
     records: Mapping[str, Result]
     absent: tuple[str, ...]
     manifest_bytes: bytes
@@ -128,7 +128,7 @@ def _small(container: Container, name: str, limit: int) -> bytes:
     return b"".join(container.chunks(name))
 
 
-def _check_limits(manifest: Manifest, limits: Limits) -> None:
+def _check_limits(manifest: BundleManifest, limits: Limits) -> None:
     if len(manifest.files) > limits.files:
         raise BundleError(f"{MANIFEST}: expected at most {limits.files} files, found {len(manifest.files)}")
     records = 0
@@ -142,7 +142,7 @@ def _check_limits(manifest: Manifest, limits: Limits) -> None:
         raise BundleError(f"{MANIFEST}: expected at most {limits.total} bytes, found {shown(manifest.total_size)}")
 
 
-def _check_names(container: Container, manifest: Manifest) -> None:
+def _check_names(container: Container, manifest: BundleManifest) -> None:
     there = container.sizes.keys() - {MANIFEST, SIGNATURE}
     for path in sorted(there - manifest.files.keys()):
         raise BundleError(f"{path}: is in the bundle and not in the manifest")

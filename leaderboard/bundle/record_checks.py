@@ -8,7 +8,7 @@ from typing import Final
 
 from leaderboard.bundle.documents import checked_canonical, read_json
 from leaderboard.bundle.errors import BundleError, shown
-from leaderboard.bundle.manifest import Manifest, checked_text
+from leaderboard.bundle.manifest import BundleManifest, checked_text
 from leaderboard.bundle.names import cell_of, evidence_path, record_path
 from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.metric import Metric
@@ -24,7 +24,7 @@ _SHARE: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 WORD_ERRORS: Final = ("WER", "word error rate")
 
 
-def read_record(data: bytes, path: str, manifest: Manifest, metric: Metric | None) -> Result:
+def read_record(data: bytes, path: str, manifest: BundleManifest, metric: Metric | None) -> Result:
     """A record, checked against the manifest. metric: what the task measures, where it is known.
 
     Raises BundleError that names the file, what was expected and what came.
@@ -44,7 +44,7 @@ def read_record(data: bytes, path: str, manifest: Manifest, metric: Metric | Non
     return result
 
 
-def _faults(result: Result, manifest: Manifest, metric: Metric | None) -> Iterable[str]:
+def _faults(result: Result, manifest: BundleManifest, metric: Metric | None) -> Iterable[str]:
     cell, entry = result.cell, manifest.entry
     for name, expected, found in (
         ("task", entry.task, cell.task),
@@ -92,7 +92,7 @@ def _text_faults(result: Result) -> Iterable[str]:
             yield f"example id {shown(name)}: expected at most {LONGEST_WORD} printable characters"
 
 
-def _artifact_faults(result: Result, manifest: Manifest) -> Iterable[str]:
+def _artifact_faults(result: Result, manifest: BundleManifest) -> Iterable[str]:
     facts = manifest.files.get(evidence_path(result.id))
     expected = {} if facts is None else {f"{result.id}.safetensors": facts.sha256}
     if result.artifacts != expected:
@@ -136,7 +136,9 @@ def _first(values: Iterable[float], allowed: tuple[float, ...]) -> float:
     return next(value for value in values if value not in allowed)
 
 
-def checked_records(found: Mapping[str, bytes], manifest: Manifest, metrics: Mapping[str, Metric]) -> dict[str, Result]:
+def checked_records(
+    found: Mapping[str, bytes], manifest: BundleManifest, metrics: Mapping[str, Metric]
+) -> dict[str, Result]:
     """The records by cell id, in the order of the plan. found: their bytes by path."""
     metric = metrics.get(manifest.entry.task)
     records = {}

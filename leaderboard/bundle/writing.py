@@ -19,9 +19,9 @@ from leaderboard.bundle.manifest import (
     FORMAT,
     Benchmark,
     BundleKind,
+    BundleManifest,
     EntryFacts,
     FileFacts,
-    Manifest,
     bundle_id,
     manifest_bytes,
 )
@@ -41,7 +41,7 @@ Content = bytes | Path
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a manifest says that does not follow from the files and the key; each field as in Manifest."""
+    """What a manifest says that does not follow from the files and the key; each field as in BundleManifest."""
 
     entry: EntryFacts
     suite: str
@@ -72,7 +72,7 @@ def write_bundle(
     files: dict[str, Content] = {record_path(result.id): canonical_json(result) for result in records}
     files |= {evidence_path(cell_id): content for cell_id, content in evidence.items()}
     files |= {f"{MODEL}/{name}": content for name, content in model_files.items()}
-    manifest = Manifest(
+    manifest = BundleManifest(
         format=FORMAT,
         kind=parts.kind,
         entry=parts.entry,

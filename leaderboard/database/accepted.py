@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
-from leaderboard.database.models import Account, Entry, StoredBundle, StoredResult
+from leaderboard.database.models import Account, StoredBundle, StoredEntry, StoredResult
 from leaderboard.database.scoring import basis_of, score_entry
 from leaderboard.database.suites import SuiteFacts, facts_of
 from leaderboard.database.verified import open_verified
@@ -43,17 +43,17 @@ def accepted_entries(session: Session, suite: str | None = None) -> list[Accepte
     attack, target = aliased(StoredBundle), aliased(StoredBundle)
     pairs = (
         select(attack.id, target.suite, target.task, target.model_hash)
-        .join(Entry, Entry.id == attack.id)
+        .join(StoredEntry, StoredEntry.id == attack.id)
         .join(target, target.id == attack.target)
-        .where(attack.kind != "entry", Entry.state == "accepted", Entry.level.in_(("re-scored", "re-run")))
+        .where(attack.kind != "entry", StoredEntry.state == "accepted", StoredEntry.level.in_(("re-scored", "re-run")))
     )
     for bundle, *attacked in session.execute(pairs):
         against[attacked[0], attacked[1], attacked[2]].add(bundle)
     query = (
-        select(StoredBundle, Entry.level, Account.name)
-        .join(Entry, Entry.id == StoredBundle.id)
+        select(StoredBundle, StoredEntry.level, Account.name)
+        .join(StoredEntry, StoredEntry.id == StoredBundle.id)
         .join(Account, Account.key == StoredBundle.account)
-        .where(StoredBundle.kind == "entry", Entry.state == "accepted")
+        .where(StoredBundle.kind == "entry", StoredEntry.state == "accepted")
         .order_by(StoredBundle.id)
     )
     if suite is not None:
@@ -103,8 +103,8 @@ def fingerprint(session: Session, suites: Sequence[SuiteFacts]) -> str:
 
 def suites_with_entries(session: Session) -> tuple[str, ...]:
     """The suites that any accepted entry is of, sorted."""
-    query = select(StoredBundle.suite).join(Entry, Entry.id == StoredBundle.id)
-    return tuple(sorted(session.scalars(query.where(Entry.state == "accepted").distinct())))
+    query = select(StoredBundle.suite).join(StoredEntry, StoredEntry.id == StoredBundle.id)
+    return tuple(sorted(session.scalars(query.where(StoredEntry.state == "accepted").distinct())))
 
 
 def _score(database: Database, depot: Depot, entry: Accepted, facts: SuiteFacts, basis: str) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from adversarial.errors import RobustArenaError
-from leaderboard.bundle.manifest import Manifest
+from leaderboard.bundle.manifest import BundleManifest
 from leaderboard.database.engine import clock
 from leaderboard.database.events import HistoryEvent, reasons_of
 from leaderboard.database.history import BOARDS, add_event, history, raise_counter
@@ -18,10 +18,10 @@ from leaderboard.database.models import (
     ACTIVE,
     UNFINISHED,
     Account,
-    Entry,
     EntryState,
     Job,
     StoredBundle,
+    StoredEntry,
 )
 
 
@@ -55,7 +55,7 @@ class NoSuchEntry(EntryError): ...
 class NotTheOwner(EntryError): ...
 
 
-class Submission(msgspec.Struct, frozen=True):
+class SubmissionFacts(msgspec.Struct, frozen=True):
     """All that anyone may see of a submission. Times: seconds since 1970. progress: the verifier's last line."""
 
     id: str
@@ -82,28 +82,28 @@ class Submission(msgspec.Struct, frozen=True):
     history: tuple[HistoryEvent, ...]
 
 
-def admit(session: Session, manifest: Manifest, bundle: str, size: int, *, most_unfinished: int = 0) -> bool:
+def admit(session: Session, manifest: BundleManifest, bundle: str, size: int, *, most_unfinished: int = 0) -> bool:
     """Makes an entry and its job of a checked bundle that lies in its place; the nonce is drawn here.
 
     Returns whether it is new: the same bundle again changes nothing. most_unfinished: what an account may have in the
     queue, any number where 0. Raises NameTaken, NoTarget and TooMany.
     """
     raise_counter(session, ADMISSIONS)  # held to the end: one at a time, so that names and queues are exact
-    if session.get(Entry, bundle) is not None:
+    if session.get(StoredEntry, bundle) is not None:
         return False
     holds = free_name(session, manifest)
     account = session.get(Account, manifest.account)
     if account is None:
         raise NotTheOwner(f"account {manifest.account[:12]} is not known here; ask for a token")
-    waiting = select(func.count()).select_from(Entry).join(StoredBundle, StoredBundle.id == Entry.id)
-    waiting = waiting.where(StoredBundle.account == manifest.account, Entry.state.in_(UNFINISHED))
+    waiting = select(func.count()).select_from(StoredEntry).join(StoredBundle, StoredBundle.id == StoredEntry.id)
+    waiting = waiting.where(StoredBundle.account == manifest.account, StoredEntry.state.in_(UNFINISHED))
     if most_unfinished and session.scalars(waiting).one() >= most_unfinished:
         raise TooMany(f"{most_unfinished} submissions of this account are not verified yet; wait for one of them")
     moment = clock(session)
     nonce = secrets.token_hex(32)
     store(session, manifest, bundle, size)
     session.add(
-        Entry(
+        StoredEntry(
             id=bundle, state="queued", level="", reasons="[]", nonce=nonce, holds=holds, created=moment, changed=moment
         )
     )
@@ -113,7 +113,7 @@ def admit(session: Session, manifest: Manifest, bundle: str, size: int, *, most_
     return True
 
 
-def store(session: Session, manifest: Manifest, bundle: str, size: int) -> None:
+def store(session: Session, manifest: BundleManifest, bundle: str, size: int) -> None:
     """Adds what a manifest says."""
     facts = manifest.entry
     session.add(
@@ -154,20 +154,20 @@ def add_job(session: Session, bundle: str, moment: float) -> None:
     )
 
 
-def submission(session: Session, bundle: str) -> Submission | None:
+def submission(session: Session, bundle: str) -> SubmissionFacts | None:
     """What can be seen of a submission, None where there is none of that id."""
     found = session.execute(
-        select(Entry, StoredBundle, Account.name, Job)
-        .join(StoredBundle, StoredBundle.id == Entry.id)
+        select(StoredEntry, StoredBundle, Account.name, Job)
+        .join(StoredBundle, StoredBundle.id == StoredEntry.id)
         .join(Account, Account.key == StoredBundle.account)
-        .outerjoin(Job, Job.bundle == Entry.id)
-        .where(Entry.id == bundle)
+        .outerjoin(Job, Job.bundle == StoredEntry.id)
+        .where(StoredEntry.id == bundle)
     ).first()
     if found is None:
         return None
     entry, facts, submitter, job = found
     earlier = select(func.count()).select_from(Job).where(Job.state == "queued", Job.id < (job.id if job else 0))
-    return Submission(
+    return SubmissionFacts(
         id=entry.id,
         state=entry.state,
         level=entry.level,
@@ -198,7 +198,7 @@ def withdraw(session: Session, bundle: str, account: str) -> bool:
 
     Raises NoSuchEntry and NotTheOwner.
     """
-    entry = session.scalars(select(Entry).where(Entry.id == bundle).with_for_update()).first()
+    entry = session.scalars(select(StoredEntry).where(StoredEntry.id == bundle).with_for_update()).first()
     owner = session.scalars(select(StoredBundle.account).where(StoredBundle.id == bundle)).first()
     if entry is None:
         raise NoSuchEntry(f"no submission {bundle[:12]} here")
@@ -217,7 +217,7 @@ def withdraw(session: Session, bundle: str, account: str) -> bool:
     return True
 
 
-def free_name(session: Session, manifest: Manifest, but: str = "") -> str | None:
+def free_name(session: Session, manifest: BundleManifest, but: str = "") -> str | None:
     """What the entry will hold, None for a stronger attack; but: the entry's own bundle, where it has one already.
 
     Raises NameTaken and NoTarget.
@@ -225,16 +225,18 @@ def free_name(session: Session, manifest: Manifest, but: str = "") -> str | None
     facts = manifest.entry
     if manifest.kind != "entry":
         target = session.get(StoredBundle, manifest.target)
-        state = session.scalars(select(Entry.state).where(Entry.id == manifest.target)).first()
+        state = session.scalars(select(StoredEntry.state).where(StoredEntry.id == manifest.target)).first()
         if target is None or state != "accepted":
             raise NoTarget(f"target {str(manifest.target)[:12]} is no accepted entry here")
         theirs = (target.kind, target.suite, target.task, target.name, target.model_hash)
         if theirs != ("entry", manifest.suite, facts.task, facts.name, manifest.model_hash):
             raise NoTarget(f"target {str(manifest.target)[:12]} is of another suite, task, name or model")
         return None
-    active = select(StoredBundle.id, StoredBundle.task, StoredBundle.account).join(Entry, Entry.id == StoredBundle.id)
+    active = select(StoredBundle.id, StoredBundle.task, StoredBundle.account).join(
+        StoredEntry, StoredEntry.id == StoredBundle.id
+    )
     active = active.where(StoredBundle.suite == manifest.suite, StoredBundle.name == facts.name)
-    active = active.where(Entry.holds.is_not(None), Entry.state.in_(ACTIVE), Entry.id != but)
+    active = active.where(StoredEntry.holds.is_not(None), StoredEntry.state.in_(ACTIVE), StoredEntry.id != but)
     for other, task, account in session.execute(active):
         if account != manifest.account:
             raise NameTaken(f"{facts.name} is another account's entry on {manifest.suite}; choose another name")

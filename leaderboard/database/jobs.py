@@ -16,7 +16,7 @@ from adversarial.errors import RobustArenaError
 from leaderboard.database.engine import clock, now
 from leaderboard.database.events import Circumstances, as_text
 from leaderboard.database.history import BOARDS, add_event, raise_counter
-from leaderboard.database.models import Entry, EventKind, Job, StoredBundle, StoredVerdict
+from leaderboard.database.models import EventKind, Job, StoredBundle, StoredEntry, StoredVerdict
 from leaderboard.records.verdict import LONGEST, Verdict
 
 
@@ -66,7 +66,7 @@ def take(
     ).first()
     if found is None:
         return None
-    entry = session.get_one(Entry, found.bundle)
+    entry = session.get_one(StoredEntry, found.bundle)
     entry.state, entry.changed = "verifying", clock(session)
     return Taken(found.id, found.bundle, lease, entry.nonce, found.attempts, _strikes(session, found.bundle))
 
@@ -79,8 +79,8 @@ def _strikes(session: Session, bundle: str) -> int:
     """
     own = session.get_one(StoredBundle, bundle)
     passed = select(StoredVerdict.id).where(StoredVerdict.bundle == StoredBundle.id, StoredVerdict.level != "refused")
-    failed = or_(Entry.state == "refused", and_(Entry.state == "withdrawn", ~passed.exists()))
-    query = select(func.count()).select_from(StoredBundle).join(Entry, Entry.id == StoredBundle.id)
+    failed = or_(StoredEntry.state == "refused", and_(StoredEntry.state == "withdrawn", ~passed.exists()))
+    query = select(func.count()).select_from(StoredBundle).join(StoredEntry, StoredEntry.id == StoredBundle.id)
     same = (StoredBundle.account == own.account, StoredBundle.suite == own.suite, StoredBundle.task == own.task)
     return session.scalars(query.where(*same, failed)).one()
 
@@ -148,7 +148,7 @@ def _end(session: Session, taken: Taken, state: str) -> None:
 
 def _conclude(session: Session, job: int, bundle: str, verdict: Verdict, circumstances: Circumstances) -> None:
     moment = clock(session)
-    entry = session.scalars(select(Entry).where(Entry.id == bundle).with_for_update()).one()
+    entry = session.scalars(select(StoredEntry).where(StoredEntry.id == bundle).with_for_update()).one()
     document = as_text(verdict)
     session.add(StoredVerdict(job=job, bundle=bundle, level=verdict.level, document=document, at=moment))
     entry.state = "accepted" if verdict.accepted else "refused"
@@ -162,7 +162,7 @@ def _conclude(session: Session, job: int, bundle: str, verdict: Verdict, circums
 
 
 def _waits_again(session: Session, bundle: str) -> None:
-    entry = session.get_one(Entry, bundle)
+    entry = session.get_one(StoredEntry, bundle)
     entry.state, entry.changed = "queued", clock(session)
 
 

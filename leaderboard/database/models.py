@@ -76,7 +76,7 @@ class StoredBundle(Base):
     size: Mapped[int]
 
 
-class Entry(Base):
+class StoredEntry(Base):
     """What became of a bundle. nonce: drawn once its id was fixed; level: what verification reached, empty before.
 
     holds: `suite/task/name` while the entry holds its name on a board, null otherwise; the database keeps it unique.

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from leaderboard.bundle.errors import BundleError
-from leaderboard.bundle.manifest import Manifest
+from leaderboard.bundle.manifest import BundleManifest
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.database.blob_store import Depot
 from leaderboard.database.engine import Database
@@ -18,11 +18,11 @@ from leaderboard.database.events import HistoryEvent, as_text, decode_event
 from leaderboard.database.history import BOARDS, raise_counter
 from leaderboard.database.models import (
     Account,
-    Entry,
     EntryState,
     Event,
     Job,
     StoredBundle,
+    StoredEntry,
     StoredResult,
     StoredVerdict,
 )
@@ -68,7 +68,7 @@ def rebuild(database: Database, depot: Depot) -> Rebuilt:
     Raises StoreError where a file cannot be read.
     """
     export_events(database, depot)
-    found: list[tuple[Manifest, int, Sequence[HistoryEvent]]] = []
+    found: list[tuple[BundleManifest, int, Sequence[HistoryEvent]]] = []
     unused, damaged = 0, []
     for bundle in depot.ids():
         try:
@@ -86,7 +86,7 @@ def rebuild(database: Database, depot: Depot) -> Rebuilt:
     found.sort(key=lambda one: (one[2][0].at, one[2][0].bundle))
 
     def work(session: Session) -> None:
-        for table in (StoredVerdict, StoredResult, Event, Job, Entry, StoredBundle):
+        for table in (StoredVerdict, StoredResult, Event, Job, StoredEntry, StoredBundle):
             session.execute(delete(table))
         for manifest, size, events in found:
             _restore(session, manifest, size, events)
@@ -96,7 +96,7 @@ def rebuild(database: Database, depot: Depot) -> Rebuilt:
     return Rebuilt(len(found), unused, tuple(damaged))
 
 
-def _restore(session: Session, manifest: Manifest, size: int, events: Sequence[HistoryEvent]) -> None:
+def _restore(session: Session, manifest: BundleManifest, size: int, events: Sequence[HistoryEvent]) -> None:
     first, last = events[0], events[-1]
     bundle = first.bundle
     if session.get(Account, manifest.account) is None:
@@ -112,7 +112,7 @@ def _restore(session: Session, manifest: Manifest, size: int, events: Sequence[H
     if manifest.kind == "entry" and state in ("queued", "accepted"):
         holds = f"{manifest.suite}/{manifest.entry.task}/{manifest.entry.name}"
     session.add(
-        Entry(
+        StoredEntry(
             id=bundle,
             state=state,
             level=verdict.level if verdict is not None else "",

@@ -8,24 +8,24 @@ from typing import Final
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from leaderboard.bundle.manifest import Manifest
+from leaderboard.bundle.manifest import BundleManifest
 from leaderboard.database.engine import clock
 from leaderboard.database.entries import ADMISSIONS, EntryError, NoSuchEntry, add_job, free_name
 from leaderboard.database.history import BOARDS, add_event, raise_counter
-from leaderboard.database.models import Entry, Job, StoredBundle, StoredResult, StoredVerdict
+from leaderboard.database.models import Job, StoredBundle, StoredEntry, StoredResult, StoredVerdict
 
 
 AGAIN: Final = ("accepted", "refused")
 
 
-def requeue(session: Session, manifest: Manifest, bundle: str) -> None:
+def requeue(session: Session, manifest: BundleManifest, bundle: str) -> None:
     """Queues an entry that was decided, with a new nonce; its earlier verdict stays in its history.
 
     An accepted entry leaves the board until it is verified again. Raises NoSuchEntry, NameTaken where another has its
     name by now, NoTarget, and EntryError for an entry that waits already or was withdrawn.
     """
     raise_counter(session, ADMISSIONS)
-    entry = session.scalars(select(Entry).where(Entry.id == bundle).with_for_update()).first()
+    entry = session.scalars(select(StoredEntry).where(StoredEntry.id == bundle).with_for_update()).first()
     if entry is None:
         raise NoSuchEntry(f"no submission {bundle[:12]} here")
     if entry.state not in AGAIN:

@@ -14,7 +14,7 @@ from leaderboard.printing.wording import threat_columns
 from leaderboard.records.metric import Metric
 from leaderboard.records.record import Result
 from leaderboard.scoring.outcomes import outcome
-from leaderboard.scoring.rows import Measurement, TaskBoard, TaskRow
+from leaderboard.scoring.rows import CellRow, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import Difference, Sample, difference
 
 
@@ -23,8 +23,8 @@ class AttackPair(msgspec.Struct, frozen=True):
 
     threat: str
     label: str
-    one: Measurement | None
-    other: Measurement | None
+    one: CellRow | None
+    other: CellRow | None
     gap: Difference | None
 
 

@@ -16,7 +16,7 @@ from leaderboard.pages.links import Links
 from leaderboard.pages.query_budget import SpendingCurve, spending_chart
 from leaderboard.pages.sharing import Sharing
 from leaderboard.records.metric import Metric
-from leaderboard.scoring.rows import EntryRow, Measurement, TaskRow, ThreatRow
+from leaderboard.scoring.rows import CellRow, EntryRow, TaskRow, ThreatRow
 from leaderboard.scoring.statistics import RankInterval
 
 
@@ -131,6 +131,6 @@ def labels_of(place: Place) -> dict[str, str]:
     return {cell.id: cell.label for cell in place.row.measurements}
 
 
-def cells_of(row: TaskRow) -> list[Measurement]:
+def cells_of(row: TaskRow) -> list[CellRow]:
     """Every cell of a row, in the order of the page: the clean pass, the threat that ranks, the others."""
     return [*row.clean_cells, *(cell for threat in ranking_first(row) for cell in threat.attacks)]

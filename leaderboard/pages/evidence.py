@@ -1,20 +1,17 @@
-"""Stored adversarial examples, read with numpy alone: which domain they are of shows in the names of the tensors."""
+"""Stored adversarial examples, read with numpy alone: which medium they are of shows in the names of the tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.tensors import header_length, read_header
 from leaderboard.records.canonical import ResultError
-from leaderboard.records.examples import Disturbed
+from leaderboard.records.examples import Array, Disturbed
 
-
-Array = NDArray[Any]
 
 _LENGTH: Final = 8
 _MOST_HEADER: Final = 1_000_000
@@ -50,7 +47,7 @@ def examples_of(tensors: Mapping[str, Array], rows: list[int]) -> list[Disturbed
     if "images" in tensors:
         images = _shaped(tensors, "images", "f", (3, 4))
         return [
-            Disturbed("image", images[row] if images.ndim == 4 else images[row][None])
+            Disturbed("picture", images[row] if images.ndim == 4 else images[row][None])
             for row in _within(rows, len(images))
         ]
     if "text" in tensors:
@@ -58,7 +55,7 @@ def examples_of(tensors: Mapping[str, Array], rows: list[int]) -> list[Disturbed
         return [Disturbed("text", text=part.tobytes().decode("utf-8", "replace")) for part in parts]
     if "samples" in tensors:
         parts = _cut(_shaped(tensors, "samples", "i", (1,)), _shaped(tensors, "lengths", "i", (1,)), rows)
-        return [Disturbed("audio", part.astype(np.int16)) for part in parts]
+        return [Disturbed("sound", part.astype(np.int16)) for part in parts]
     if "observations" in tensors:
         seen, acted = _shaped(tensors, "observations", "f", (3,)), _shaped(tensors, "actions", "i", (2,))
         if acted.shape != seen.shape[:2]:

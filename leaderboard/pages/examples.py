@@ -15,7 +15,7 @@ from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.sound import MOST_SECONDS, spectrogram, wav_uri
 from leaderboard.printing import wording
 from leaderboard.records.canonical import ResultError
-from leaderboard.records.examples import Disturbed, Original, Originals
+from leaderboard.records.examples import Disturbed, Medium, Original, Originals
 from leaderboard.records.record import Result
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-HANDFUL: Final = {"image": 4, "text": 3, "audio": 2, "episode": 2}
+HANDFUL: Final[dict[Medium, int]] = {"picture": 4, "text": 3, "sound": 2, "episode": 2}
 MOST_BYTES: Final = 8_000_000  # of one task's examples on a page
 DEFAULT_RATE_HZ: Final = 16_000
 
@@ -50,7 +50,7 @@ class Sound:
 class Specimen:
     """One adversarial example. outcome: what the attack made of it. before: whether the original is shown, too."""
 
-    kind: str
+    medium: Medium
     id: str
     truth: str
     outcome: str
@@ -134,7 +134,7 @@ def _shown(
     try:
         tensors = read_tensors(data)
         first = examples_of(tensors, places[:1])
-        chosen = places[: HANDFUL[first[0].kind]] if first else []
+        chosen = places[: HANDFUL[first[0].medium]] if first else []
         names = [result.examples.ids[place] for place in chosen]
         disturbed = dict(zip(names, examples_of(tensors, chosen), strict=True))
     except ResultError as error:
@@ -164,20 +164,20 @@ def _outcome(result: Result, clean: Result | None, place: int) -> str:
     else:
         told = f"{metric.name} {wording.metric(after)}"
     if "snr_db" in examples.columns:
-        return f"{told}; noise {examples.columns['snr_db'][place]:.0f} dB below the voice"
+        return f"{told}; noise {examples.columns['snr_db'][place]:.0f} dB below the sound"
     return f"{told}; distance {examples.distances[place]:.3g}"
 
 
 def _specimen(name: str, one: Disturbed, before: Original | None, outcome: str) -> Specimen:
     truth = before.truth if before is not None else ""
-    match one.kind:
-        case "image":
-            return Specimen("image", name, truth, outcome, _same(one, before), pictures=_pictures(name, one, before))
+    match one.medium:
+        case "picture":
+            return Specimen("picture", name, truth, outcome, _same(one, before), pictures=_pictures(name, one, before))
         case "text":
             pieces = word_changes(before.text, one.text) if before is not None else (Piece("", one.text),)
             return Specimen("text", name, truth, outcome, before is not None, pieces=pieces)
-        case "audio":
-            return Specimen("audio", name, truth, outcome, before is not None, sounds=_sounds(name, one, before))
+        case "sound":
+            return Specimen("sound", name, truth, outcome, before is not None, sounds=_sounds(name, one, before))
         case "episode":
             return Specimen("episode", name, truth, outcome, before is not None, drawing=trajectory(one, before, name))
 

@@ -19,8 +19,8 @@ from leaderboard.scoring.statistics import RankInterval
 
 SHOWN: Final = 100  # rows of a page; the rest waits in the table
 
-Kind = Literal["rank", "entry", "word", "quality", "number"]
-Cell = tuple[Any, ...]
+ColumnKind = Literal["rank", "entry", "word", "quality", "number"]
+TableCell = tuple[Any, ...]
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Column(msgspec.Struct, frozen=True):
 
     key: str
     label: str
-    kind: Kind
+    kind: ColumnKind
     filtered: bool = False
 
 
@@ -40,7 +40,7 @@ class Listing(msgspec.Struct, frozen=True):
     """
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
 
     @property
     def searchable(self) -> bool:
@@ -142,7 +142,7 @@ def _costs(known: bool) -> tuple[Column, ...]:
     return (Column("evaluations", "evaluations", "number"), Column("time", "time", "number"))
 
 
-def _shared(line: AcrossLine | TaskLine, note: str, tied: int) -> dict[str, Cell]:
+def _shared(line: AcrossLine | TaskLine, note: str, tied: int) -> dict[str, TableCell]:
     return {
         "rank": (_rank_order(line.rank), wording.rank(line.rank), f"{tied} tied" if tied > 1 else ""),
         "entry": (line.entry, note, line.key),
@@ -164,29 +164,29 @@ def _rank_order(rank: RankInterval | None) -> float | None:
     return rank.best + rank.worst / 1_000_000 if rank is not None else None
 
 
-def _quality(found: Quality | None) -> Cell:
+def _quality(found: Quality | None) -> TableCell:
     if found is None:
         return (None, wording.NOTHING, 0, 0)
     low, high = (round(end, 2) for end in (found.interval.low, found.interval.high))
     return (round(found.value, 6), wording.quality(found.value, bound=found.bound), low, high)
 
 
-def _metric(value: float | None, mark: str = "") -> Cell:
+def _metric(value: float | None, mark: str = "") -> TableCell:
     return (None, wording.NOTHING) if value is None else (round(value, 6), f"{mark}{wording.metric(value)}")
 
 
-def _kept(value: float | None, robust: Quality | None) -> Cell:
+def _kept(value: float | None, robust: Quality | None) -> TableCell:
     bound = robust is not None and robust.bound
     return (None if value is None else round(value, 6), wording.percent(value, bound=bound))
 
 
-def _evaluations(spent: Spent | None) -> Cell:
+def _evaluations(spent: Spent | None) -> TableCell:
     if spent is None:
         return (None, wording.NOTHING)
     total = spent.counts.forwards + spent.counts.backwards
     return (total, wording.count(total))
 
 
-def _time(spent: Spent | None) -> Cell:
+def _time(spent: Spent | None) -> TableCell:
     seconds = spent.seconds if spent is not None else None
     return (None if seconds is None else round(seconds, 1), wording.seconds(seconds))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-Pixels = NDArray[np.uint8]
+Raster = NDArray[np.uint8]
 
 MOST_SIDE: Final = 256  # a larger picture shows every second, third, ... pixel
 _STOPS: Final = np.array(
@@ -19,12 +19,12 @@ _STOPS: Final = np.array(
 )
 
 
-def png_uri(pixels: Pixels) -> str:
+def png_uri(pixels: Raster) -> str:
     """A grey [height, width] or colour [height, width, 3] picture as a data: URI."""
     return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode('ascii')}"
 
 
-def png(pixels: Pixels) -> bytes:
+def png(pixels: Raster) -> bytes:
     """A grey [height, width] or colour [height, width, 3] picture as a PNG file."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise ValueError(
@@ -44,14 +44,14 @@ def png(pixels: Pixels) -> bytes:
     )
 
 
-def image_pixels(image: NDArray[Any]) -> Pixels:
+def image_pixels(image: NDArray[Any]) -> Raster:
     """A picture of an input in [0, 1]: [channels, height, width], one channel grey, three red, green and blue."""
     reduced = _reduced(np.nan_to_num(np.asarray(image, dtype=np.float64)))
     levels = np.rint(np.clip(reduced, 0.0, 1.0) * 255).astype(np.uint8)
     return levels.transpose(1, 2, 0).copy() if levels.shape[0] == 3 else levels[0].copy()
 
 
-def difference_pixels(image: NDArray[Any], clean: NDArray[Any]) -> tuple[Pixels, float]:
+def difference_pixels(image: NDArray[Any], clean: NDArray[Any]) -> tuple[Raster, float]:
     """How an input was changed, the mean over channels: red is more, blue is less, white is no change.
 
     Also the largest change, which is where the colours end.
@@ -66,7 +66,7 @@ def difference_pixels(image: NDArray[Any], clean: NDArray[Any]) -> tuple[Pixels,
     return np.rint(255.0 * (1 - away) + ends * away).astype(np.uint8), most
 
 
-def levels_pixels(levels: NDArray[np.float64]) -> Pixels:
+def levels_pixels(levels: NDArray[np.float64]) -> Raster:
     """Levels in [0, 1] as colours from dark blue over green to yellow, [height, width, 3]."""
     place = np.clip(levels, 0.0, 1.0) * (len(_STOPS) - 1)
     below = np.minimum(place.astype(np.intp), len(_STOPS) - 2)

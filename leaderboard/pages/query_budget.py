@@ -11,7 +11,7 @@ from leaderboard.records.record import Result
 from leaderboard.scoring.curves import cost_curve
 from leaderboard.scoring.measurements import figure
 from leaderboard.scoring.outcomes import mean_outcome, outcome
-from leaderboard.scoring.rows import Measurement, TaskRow
+from leaderboard.scoring.rows import CellRow, TaskRow
 from leaderboard.scoring.statistics import Interval, quality_interval
 
 
@@ -90,6 +90,6 @@ def spending_chart(curve: SpendingCurve) -> object:
     )
 
 
-def _passes(cell: Measurement) -> float:
+def _passes(cell: CellRow) -> float:
     assert cell.figure is not None
     return (cell.spent.counts.forwards + cell.spent.counts.backwards) / cell.figure.examples

@@ -38,7 +38,7 @@ DOWNLOADS: Final = ("board.csv", "board.json")
 
 
 @dataclass(frozen=True)
-class Source:
+class SiteSource:
     """What a site is made from. read: the evidence file of a record, None where it is not there. originals: what
     examples were before. levels: of verification, by entry.
     """
@@ -51,7 +51,7 @@ class Source:
     levels: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_site(source: Source, directory: str | os.PathLike[str]) -> Path:
+def write_site(source: SiteSource, directory: str | os.PathLike[str]) -> Path:
     """Writes all pages, each whole or not at all, the first page last, and returns its path. Raises StoreError."""
     folder = Path(directory)
     first = folder / "index.html"
@@ -60,7 +60,7 @@ def write_site(source: Source, directory: str | os.PathLike[str]) -> Path:
     return first
 
 
-def pages_of(source: Source) -> Iterator[tuple[str, str | bytes]]:
+def pages_of(source: SiteSource) -> Iterator[tuple[str, str | bytes]]:
     """Every file of the site, by its path below the folder; the first page comes last."""
     board = build_board(source.plan, source.results, source.journal)
     comparison = compare(source.plan, source.results, source.journal)
@@ -95,7 +95,7 @@ def render_page(board: Board, comparison: Comparison) -> str:  # noqa: ARG001
     return render_across(board.suite, [task.task for task in board.tasks], across_lines(board), links)
 
 
-def pairs_of(source: Source, board: Board) -> Iterator[Pair]:
+def pairs_of(source: SiteSource, board: Board) -> Iterator[Pair]:
     """The first entries of the board, each with each other one."""
     scores = {(one.task, one.entry): one for one in score(source.plan, source.results, source.journal)}
     samples = samples_of(source.results)
@@ -121,7 +121,7 @@ def pairs_of(source: Source, board: Board) -> Iterator[Pair]:
         yield Pair(board.suite, one, other, (file_key(one), file_key(other)), tasks, places)
 
 
-def views_of(source: Source, board: Board) -> Iterator[EntryView]:
+def views_of(source: SiteSource, board: Board) -> Iterator[EntryView]:
     """Every entry with its tasks and examples."""
     peers = tuple((row.entry, file_key(row.entry)) for row in board.entries[:MOST_PAIRED])
     for across in board.entries:
@@ -138,7 +138,7 @@ def views_of(source: Source, board: Board) -> Iterator[EntryView]:
         )
 
 
-def _place(source: Source, task: TaskBoard, entry: str) -> Place:
+def _place(source: SiteSource, task: TaskBoard, entry: str) -> Place:
     row = task.row(entry)
     assert row is not None
     clean = [source.results[cell.id] for cell in row.clean_cells if cell.id in source.results]

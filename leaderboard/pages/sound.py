@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.pages.pictures import Pixels, levels_pixels
+from leaderboard.pages.pictures import Raster, levels_pixels
 
 
-Samples = NDArray[np.int16]
+PcmSamples = NDArray[np.int16]
 
 MOST_SECONDS: Final = 8.0
 WINDOW_SECONDS: Final = 0.025
@@ -21,7 +21,7 @@ _HEIGHT: Final = 96
 _MOST_COLUMNS: Final = 320
 
 
-def wav_uri(samples: Samples, rate_hz: int) -> str:
+def wav_uri(samples: PcmSamples, rate_hz: int) -> str:
     """The first seconds of a mono sound as a 16-bit WAV file in a data: URI."""
     heard = samples[: int(MOST_SECONDS * rate_hz)].astype("<i2").tobytes()
     header = b"RIFF" + struct.pack("<I", 36 + len(heard)) + b"WAVEfmt "
@@ -29,7 +29,7 @@ def wav_uri(samples: Samples, rate_hz: int) -> str:
     return f"data:audio/wav;base64,{base64.b64encode(header + heard).decode('ascii')}"
 
 
-def spectrogram(samples: Samples, rate_hz: int, loudest: float | None = None) -> tuple[Pixels, float]:
+def spectrogram(samples: PcmSamples, rate_hz: int, loudest: float | None = None) -> tuple[Raster, float]:
     """Low frequencies below, time to the right, loudness by colour; and the loudest power, in the unit of samples.
 
     loudest: where the colours end, so that two sounds can be compared.

@@ -14,7 +14,7 @@ import msgspec
 
 from leaderboard.printing import wording
 from leaderboard.records.canonical import canonical_json
-from leaderboard.scoring.rows import Board, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.rows import Board, CellRow, Figure, Spent, TaskBoard, TaskRow, ThreatRow
 
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _of_threat(row: TaskRow, threat: ThreatRow, shared: dict[str, Any]) -> Expor
     )
 
 
-def _of_cell(cell: Measurement, shared: dict[str, Any], *, ranking: bool, realisable: bool) -> ExportRow:
+def _of_cell(cell: CellRow, shared: dict[str, Any], *, ranking: bool, realisable: bool) -> ExportRow:
     return ExportRow(
         **shared,
         row="cell",

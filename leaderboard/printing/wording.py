@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from leaderboard.records.metric import Metric
 from leaderboard.records.record import Cost
-from leaderboard.scoring.rows import Board, EntryRow, Figure, Measurement, Spent, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.rows import Board, CellRow, EntryRow, Figure, Spent, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scoring.scores import CLEAN
 from leaderboard.scoring.statistics import Interval, RankInterval
 
@@ -49,7 +49,7 @@ class ThreatColumns(NamedTuple):
         """An entry's row under this threat."""
         return next((one for one in row.threats if one.threat == self.threat), None)
 
-    def cells(self, row: TaskRow) -> list[Measurement | None]:
+    def cells(self, row: TaskRow) -> list[CellRow | None]:
         """An entry's measurements in the order of the labels."""
         threat = self.of(row)
         by_label = {cell.label: cell for cell in threat.attacks} if threat is not None else {}
@@ -93,7 +93,7 @@ def rank(found: RankInterval | None) -> str:
     return str(found.best) if found.best == found.worst else f"{found.best}{DASH}{found.worst}"
 
 
-def measured(cell: Measurement | None) -> str:
+def measured(cell: CellRow | None) -> str:
     """A cell's metric, or why it has none in one word."""
     if cell is None:
         return NOTHING

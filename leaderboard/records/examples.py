@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 Array: TypeAlias = "NDArray[Any]"
-Kind = Literal["image", "text", "audio", "episode"]
+Medium = Literal["picture", "text", "sound", "episode"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disturbed:
     """One adversarial example.
 
-    values: an image [channels, height, width] in [0, 1], int16 samples of a sound, or the observations [steps, numbers]
-    that an agent was shown. text: of a sentence. actions: int64 [steps], what the agent did.
+    values: a picture [channels, height, width] in [0, 1], int16 samples of a sound, or the observations [steps,
+    numbers] that an agent was shown. text: of a sentence. actions: int64 [steps], what the agent did.
     """
 
-    kind: Kind
+    medium: Medium
     values: Array | None = None
     text: str = ""
     actions: Array | None = None

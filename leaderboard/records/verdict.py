@@ -11,7 +11,7 @@ from leaderboard.records.canonical import ResultError, decode
 from leaderboard.records.record import Diagnostic
 
 
-Level = Literal["refused", "claimed", "re-scored", "re-run"]
+VerdictLevel = Literal["refused", "claimed", "re-scored", "re-run"]
 MOST_REASONS: Final = 50
 LONGEST: Final = 2_000  # characters of a reason or a detail
 
@@ -36,7 +36,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """bundle: its id, empty where it could not be read. reasons: why it is refused, or goes no further than it does."""
 
     bundle: str
-    level: Level
+    level: VerdictLevel
     reasons: tuple[str, ...] = ()
     cells: tuple[CellCheck, ...] = ()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from leaderboard.records.record import BUDGET_PREFIX
 from leaderboard.scoring.outcomes import Outcome, worst_case
-from leaderboard.scoring.statistics import Array, Sample
+from leaderboard.scoring.statistics import Sample, Values
 
 
 def shares_of(outcome: Outcome) -> dict[float, str]:
@@ -46,6 +46,6 @@ def cost_curve(clean: Outcome, attacks: Iterable[tuple[float, str, Outcome]]) ->
     return tuple(found)
 
 
-def _with_values(outcome: Outcome, values: Array) -> Outcome:
+def _with_values(outcome: Outcome, values: Values) -> Outcome:
     base = outcome.sample
     return Outcome(Sample(base.task, base.metric, base.ids, values, base.weights), outcome.columns)

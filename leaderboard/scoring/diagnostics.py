@@ -12,7 +12,7 @@ from leaderboard.records.threats import access_of, without_access
 from leaderboard.scoring.statistics import difference, sample
 
 
-Verdict = Literal["reliable", "suspect", "invalid"]
+Reliability = Literal["reliable", "suspect", "invalid"]
 
 WEAKER_THAN_NOISE: Final = "gradient-weaker-than-noise"
 STRONGER_THAN_WHITE_BOX: Final = "transfer-beats-white-box"
@@ -22,7 +22,7 @@ FITTED: Final = "fit_split"  # option of cells whose attack is learned on other 
 NOISE_MARGIN: Final = 0.02
 
 
-class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EntryFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A diagnostic and the measurement that it belongs to."""
 
     task: str
@@ -34,18 +34,18 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str
 
 
-def verdict_of(findings: Iterable[Finding]) -> Verdict:
+def verdict_of(findings: Iterable[EntryFinding]) -> Reliability:
     """The worst severity found; `reliable` where there is none."""
     severities = {finding.severity for finding in findings}
     return "invalid" if "invalid" in severities else "suspect" if "suspect" in severities else "reliable"
 
 
-def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+def worst_verdict(verdicts: Iterable[Reliability]) -> Reliability:
     """The gravest of several; `reliable` where there is none."""
-    return max(verdicts, key=get_args(Verdict).index, default="reliable")
+    return max(verdicts, key=get_args(Reliability).index, default="reliable")
 
 
-def find(results: Sequence[Result]) -> tuple[Finding, ...]:
+def find(results: Sequence[Result]) -> tuple[EntryFinding, ...]:
     """Every diagnostic of one entry on one task: those of the records, then those found between records."""
     own = [
         _finding(result, diagnostic.name, diagnostic.severity, diagnostic.detail)
@@ -68,7 +68,7 @@ def is_search(cell: Cell) -> bool:
     return access_of(cell.threat) in SEARCHING and not cell.options.keys() & {FITTED, OF_OTHERS}
 
 
-def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
+def _weaker_than_noise(results: Sequence[Result]) -> list[EntryFinding]:
     noises = [one for one in results if is_noise(one.cell.attack) and access_of(one.cell.threat) == "none"]
     # One perturbation for everybody, and one that wants a certain answer, may well do less harm than noise.
     attacks = [
@@ -96,7 +96,7 @@ def _weaker_than_noise(results: Sequence[Result]) -> list[Finding]:
     return found
 
 
-def _weaker_than_transfer(results: Sequence[Result]) -> list[Finding]:
+def _weaker_than_transfer(results: Sequence[Result]) -> list[EntryFinding]:
     """Examples made on other models that do more harm than every search on the model itself: its gradients lie."""
     found = []
     for transfer in results:
@@ -121,6 +121,6 @@ def _weaker_than_transfer(results: Sequence[Result]) -> list[Finding]:
     return found
 
 
-def _finding(result: Result, name: str, severity: Severity, detail: str) -> Finding:
+def _finding(result: Result, name: str, severity: Severity, detail: str) -> EntryFinding:
     cell = result.cell
-    return Finding(cell.task, cell.model, cell.attack, cell.threat, name, severity, detail)
+    return EntryFinding(cell.task, cell.model, cell.attack, cell.threat, name, severity, detail)

@@ -10,7 +10,7 @@ from leaderboard.records.plan import JournalEntry
 from leaderboard.records.record import GROUP_PREFIX, NEAREST, Cell, Cost, Result
 from leaderboard.records.threats import access_of, without_access
 from leaderboard.scoring.outcomes import Outcome, outcome
-from leaderboard.scoring.rows import Figure, Measurement, Spent
+from leaderboard.scoring.rows import CellRow, Figure, Spent
 from leaderboard.scoring.scores import Absent
 from leaderboard.scoring.statistics import metric_interval, quality_interval
 
@@ -39,11 +39,11 @@ def measure(
     absent: Sequence[Absent],
     counted: Collection[str],
     journal: Mapping[str, JournalEntry],
-) -> tuple[Measurement, ...]:
+) -> tuple[CellRow, ...]:
     """The cells of one entry under one threat, those without a record last in their attack's place."""
     labels = _labels([result.cell for result in results])
     rows = [
-        Measurement(
+        CellRow(
             id=result.id,
             label=label,
             attack=result.cell.attack,
@@ -58,7 +58,7 @@ def measure(
         for result, label in zip(results, labels, strict=True)
     ]
     rows += [
-        Measurement(
+        CellRow(
             id=missing.id,
             label=missing.label.attack,
             attack=missing.label.attack,

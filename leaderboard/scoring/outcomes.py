@@ -9,7 +9,7 @@ import numpy as np
 
 from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result
-from leaderboard.scoring.statistics import Array, Sample, sample
+from leaderboard.scoring.statistics import Sample, Values, sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +17,7 @@ class Outcome:
     """Per-example outcomes, and the task's further columns, all sorted by example id."""
 
     sample: Sample
-    columns: dict[str, Array]
+    columns: dict[str, Values]
 
 
 def outcome(result: Result) -> Outcome:

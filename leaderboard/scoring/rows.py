@@ -8,7 +8,7 @@ import msgspec
 
 from leaderboard.records.metric import Metric
 from leaderboard.records.record import Cost, Scalar, Status
-from leaderboard.scoring.diagnostics import Finding, Verdict
+from leaderboard.scoring.diagnostics import EntryFinding, Reliability
 from leaderboard.scoring.statistics import Interval, RankInterval
 
 
@@ -39,7 +39,7 @@ class Spent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peak_memory_bytes: int | None
 
 
-class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CellRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One cell. label tells apart the cells of one attack; counted: whether it is part of the worst case."""
 
     id: str
@@ -64,7 +64,7 @@ class ThreatRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: float | None
     retention_interval: Interval | None
     problems: tuple[str, ...]
-    attacks: tuple[Measurement, ...]
+    attacks: tuple[CellRow, ...]
     curve: tuple[CurvePoint, ...] = ()
 
 
@@ -74,12 +74,12 @@ class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: str
     defense: str
     clean: Figure | None
-    clean_cells: tuple[Measurement, ...]
+    clean_cells: tuple[CellRow, ...]
     threats: tuple[ThreatRow, ...]
     rank: RankInterval | None
     unranked: str
-    verdict: Verdict
-    findings: tuple[Finding, ...]
+    verdict: Reliability
+    findings: tuple[EntryFinding, ...]
     spent: Spent
 
     @property
@@ -88,7 +88,7 @@ class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return next((row for row in self.threats if row.ranking), None)
 
     @property
-    def measurements(self) -> tuple[Measurement, ...]:
+    def measurements(self) -> tuple[CellRow, ...]:
         """Every cell of the row, the clean pass first."""
         return self.clean_cells + tuple(one for row in self.threats for one in row.attacks)
 
@@ -121,7 +121,7 @@ class EntryRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: float | None
     rank: RankInterval | None
     unranked: str
-    verdict: Verdict
+    verdict: Reliability
 
 
 class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from leaderboard.records.plan import JournalEntry, Label, Plan, parse_label
 from leaderboard.records.record import Result
 from leaderboard.records.threats import without_access
 from leaderboard.scoring.curves import budget_curve
-from leaderboard.scoring.diagnostics import Finding, Verdict, find, is_search, verdict_of
+from leaderboard.scoring.diagnostics import EntryFinding, Reliability, find, is_search, verdict_of
 from leaderboard.scoring.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
 
 
@@ -67,13 +67,13 @@ class TaskScore:
     clean_results: tuple[Result, ...]
     clean_absent: tuple[Absent, ...]
     threats: tuple[ThreatScore, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[EntryFinding, ...]
 
-    def verdict(self, threat: str) -> Verdict:
+    def verdict(self, threat: str) -> Reliability:
         """What is `suspect` or `invalid` has no rank: by findings of the clean pass and of attacks on that threat."""
         return verdict_of(self.concerning(threat))
 
-    def concerning(self, threat: str) -> tuple[Finding, ...]:
+    def concerning(self, threat: str) -> tuple[EntryFinding, ...]:
         """The findings that bear on a threat, named with or without its access."""
         places = (without_access(threat), CLEAN)
         return tuple(one for one in self.findings if without_access(one.threat) in places)

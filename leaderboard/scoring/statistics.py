@@ -22,7 +22,7 @@ from leaderboard.records.metric import Metric
 from leaderboard.records.record import Examples
 
 
-Array = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
@@ -62,8 +62,8 @@ class Sample:
     task: str
     metric: Metric
     ids: tuple[str, ...]
-    values: Array
-    weights: Array
+    values: Values
+    weights: Values
 
     @property
     def figure(self) -> float:
@@ -175,18 +175,18 @@ def rank_intervals(entries: Mapping[str, Sequence[Sample]]) -> dict[str, RankInt
 
 
 @lru_cache(maxsize=1024)
-def quality_draws(outcome: Sample) -> Array:
+def quality_draws(outcome: Sample) -> Values:
     """Quality of each resample, in [0, 1]; shape (RESAMPLES,)."""
     metric = outcome.metric
     scaled = (_metric_draws(outcome) - metric.floor) / (metric.ceiling - metric.floor)
     return np.clip(scaled, 0.0, 1.0)
 
 
-def _metric_draws(outcome: Sample) -> Array:
+def _metric_draws(outcome: Sample) -> Values:
     columns = np.stack([outcome.values, outcome.weights], axis=1)
     counts = _counts(outcome.task, outcome.ids)
     rows = max(1, 2_000_000 // len(outcome.ids))  # the counts are widened to float64 a slice at a time
-    sums: Array = np.concatenate(
+    sums: Values = np.concatenate(
         [counts[at : at + rows].astype(np.float64) @ columns for at in range(0, RESAMPLES, rows)]
     )
     # A resample of nothing but empty references has no ratio of its own.

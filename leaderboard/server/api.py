@@ -16,7 +16,7 @@ from leaderboard.database.entries import (
     NameTaken,
     NoSuchEntry,
     NotTheOwner,
-    Submission,
+    SubmissionFacts,
     TooMany,
     admit,
     submission,
@@ -26,8 +26,8 @@ from leaderboard.database.models import StoredResult
 from leaderboard.database.rebuild import export_events
 from leaderboard.server.boards import Answer
 from leaderboard.server.limits import retry_after
-from leaderboard.server.schemas import CheckedCell, EntryDetails, Problem, SubmissionState, as_state
-from leaderboard.server.state import State, authorised, limited, state_of
+from leaderboard.server.schemas import CheckedCell, EntryDetails, ProblemDetail, SubmissionState, as_state
+from leaderboard.server.state import ServerState, authorised, limited, state_of
 from leaderboard.server.uploads import drain
 
 
@@ -39,7 +39,7 @@ _STATUS: Final[dict[type[EntryError], int]] = {NameTaken: 409, TooMany: 429, NoS
 
 
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": Problem} for status in (400, 401, 403, 408, 409, 413, 422, 429, 503, 507)
+    status: {"model": ProblemDetail} for status in (400, 401, 403, 408, 409, 413, 422, 429, 503, 507)
 }
 
 
@@ -90,14 +90,14 @@ async def submit(request: Request, response: Response) -> SubmissionState:
 
 
 @router.get("/submissions/{bundle}", response_model=SubmissionState, responses=_PROBLEMS)
-def show(bundle: str, state: Annotated[State, Depends(limited)]) -> SubmissionState:
+def show(bundle: str, state: Annotated[ServerState, Depends(limited)]) -> SubmissionState:
     """The state of a submission: queued, verifying, accepted, refused with reasons, or withdrawn; and its history."""
     return as_state(submission_of(state, bundle))
 
 
 @router.post("/submissions/{bundle}/withdraw", response_model=SubmissionState, responses=_PROBLEMS)
 def take_back(
-    bundle: str, state: Annotated[State, Depends(limited)], account: Annotated[str, Depends(authorised)]
+    bundle: str, state: Annotated[ServerState, Depends(limited)], account: Annotated[str, Depends(authorised)]
 ) -> SubmissionState:
     """Take an entry off the board, or out of the queue. Its history stays. Only the account that sent it may."""
     try:
@@ -132,7 +132,7 @@ async def board(
 
 
 @router.get("/entries/{bundle}", response_model=EntryDetails, responses=_PROBLEMS)
-def entry(bundle: str, state: Annotated[State, Depends(limited)]) -> EntryDetails:
+def entry(bundle: str, state: Annotated[ServerState, Depends(limited)]) -> EntryDetails:
     """All that is known of an entry: its figures, and what verification checked."""
     found = submission_of(state, bundle)
     verdict = next((line.verdict for line in reversed(found.history) if line.verdict is not None), None)
@@ -146,7 +146,7 @@ def entry(bundle: str, state: Annotated[State, Depends(limited)]) -> EntryDetail
 
 
 @router.get("/entries/{bundle}/bundle", response_class=FileResponse, responses=_PROBLEMS)
-def download(bundle: str, state: Annotated[State, Depends(limited)]) -> FileResponse:
+def download(bundle: str, state: Annotated[ServerState, Depends(limited)]) -> FileResponse:
     """The bundle of an accepted entry, to verify it elsewhere or to attack its model."""
     if submission_of(state, bundle).state != "accepted":
         raise HTTPException(404, "only the bundles of accepted entries can be had")
@@ -155,7 +155,7 @@ def download(bundle: str, state: Annotated[State, Depends(limited)]) -> FileResp
 
 
 @router.get("/health")
-def health(state: Annotated[State, Depends(state_of)]) -> dict[str, Any]:
+def health(state: Annotated[ServerState, Depends(state_of)]) -> dict[str, Any]:
     """Whether the store answers; boards: the version of the boards that are shown, -1 before the first."""
     with state.database.read() as session:
         session.execute(select(1))
@@ -171,7 +171,7 @@ def answer(request: Request, found: Answer, media_type: str = "application/json"
     return Response(found.body, media_type=media_type, headers=headers)
 
 
-def submission_of(state: State, bundle: str) -> Submission:
+def submission_of(state: ServerState, bundle: str) -> SubmissionFacts:
     found = None
     if is_hash(bundle):
         with state.database.read() as session:

@@ -22,7 +22,7 @@ from leaderboard.server import api, pages
 from leaderboard.server.boards import BoardCache
 from leaderboard.server.limits import Buckets, Guard, retry_after
 from leaderboard.server.settings import ServerSettings
-from leaderboard.server.state import State
+from leaderboard.server.state import ServerState
 from leaderboard.server.uploads import Uploads
 
 
@@ -61,7 +61,7 @@ def create_app(settings: ServerSettings) -> Guard:
     return Guard(app, settings.hosts, large=(api.SUBMISSIONS,))  # outermost: what breaks is answered with headers, too
 
 
-def _open(settings: ServerSettings) -> State:
+def _open(settings: ServerSettings) -> ServerState:
     depot = Depot(settings.folder)
     database = open_database(settings.folder, settings.database_url)
     try:
@@ -73,7 +73,7 @@ def _open(settings: ServerSettings) -> State:
     except BaseException:
         database.close()
         raise
-    return State(
+    return ServerState(
         settings=settings,
         database=database,
         depot=depot,

@@ -9,7 +9,7 @@ from typing import Final
 from leaderboard.database.boards import Across, Line, PublicBoard, Value
 from leaderboard.scoring.compare import BASELINE, Change, Comparison, Effect, EntryComparison, summarise
 from leaderboard.scoring.statistics import Difference, Interval, Sample, difference
-from leaderboard.server.state import State
+from leaderboard.server.state import ServerState
 from leaderboard.server.stored import samples
 
 
@@ -18,7 +18,7 @@ UNDEFENDED: Final = "none"  # as a manifest says that an entry has no defense
 _EFFECTS: Final[dict[int, Effect]] = {1: "helps", -1: "hurts", 0: "not separable"}
 
 
-def compare_served(state: State, board: PublicBoard, baseline: str, shown: Sequence[Across]) -> Comparison:
+def compare_served(state: ServerState, board: PublicBoard, baseline: str, shown: Sequence[Across]) -> Comparison:
     """Some entries of a board against one.
 
     Robust qualities are paired example by example. Of clean passes a board keeps the figures alone, so the interval of

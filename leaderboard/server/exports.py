@@ -14,7 +14,7 @@ from leaderboard.database.boards import PublicBoard
 from leaderboard.printing.export import ExportRow, csv_text, export_rows, json_bytes, parquet_bytes
 from leaderboard.scoring.rows import Board
 from leaderboard.server.boards import Answer, Published
-from leaderboard.server.state import State
+from leaderboard.server.state import ServerState
 from leaderboard.server.stored import AT_ONCE, entry_row, task_board, task_rows
 
 
@@ -29,7 +29,7 @@ MEDIA_TYPES: Final = {
 _MAKING: Final = threading.Lock()
 
 
-def kept_export(state: State, published: Published, board: PublicBoard, kind: str) -> Answer:
+def kept_export(state: ServerState, published: Published, board: PublicBoard, kind: str) -> Answer:
     """The table as `export` makes it, kept with the pages of these boards."""
     key = f"{board.suite}/export/{kind}"
     with _MAKING:
@@ -40,7 +40,7 @@ def kept_export(state: State, published: Published, board: PublicBoard, kind: st
         return found
 
 
-def export(state: State, board: PublicBoard, kind: str) -> str:
+def export(state: ServerState, board: PublicBoard, kind: str) -> str:
     """The table as text; Parquet, which is none, in base64."""
     rows = served_rows(state, board)
     match kind:
@@ -52,7 +52,7 @@ def export(state: State, board: PublicBoard, kind: str) -> str:
             return base64.b64encode(parquet_bytes(rows)).decode("ascii")
 
 
-def served_rows(state: State, board: PublicBoard) -> list[ExportRow]:
+def served_rows(state: ServerState, board: PublicBoard) -> list[ExportRow]:
     """The rows of a board, in its order, a part at a time: of all that the store knows of an entry they are little."""
     entries = tuple(entry_row(line) for line in board.across)
     found: list[ExportRow] = []

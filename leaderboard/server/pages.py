@@ -22,7 +22,7 @@ from leaderboard.server.api import answer, submission_of
 from leaderboard.server.boards import Answer, Published, page_count
 from leaderboard.server.limits import retry_after
 from leaderboard.server.schemas import as_state
-from leaderboard.server.state import State, limited, state_of
+from leaderboard.server.state import ServerState, limited, state_of
 from leaderboard.server.stored import entry_row
 
 
@@ -197,7 +197,7 @@ def notice(
     )
 
 
-def _charged(request: Request, key: str) -> State:
+def _charged(request: Request, key: str) -> ServerState:
     """The server's state, once the address may ask for a page that lies ready, or for its making."""
     published: Published = request.state.published
     return limited(request, 1.0 if key in published.pages else MAKING)

@@ -9,13 +9,13 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import BaseModel, Field
 
-from leaderboard.database.entries import Submission
+from leaderboard.database.entries import SubmissionFacts
 
 
 _PROGRESS: Final = re.compile(r"(\d{1,6}) of (\d{1,6})")
 
 
-class Progress(BaseModel):
+class VerificationProgress(BaseModel):
     """How far verification is: the verifier's last line, and its numbers where it says them."""
 
     text: str
@@ -62,7 +62,7 @@ class SubmissionState(BaseModel):
     changed: str
     attempts: int
     ahead: int = Field(description="Jobs that wait before this one.")
-    progress: Progress | None
+    progress: VerificationProgress | None
     history: list[HistoryLine]
     created_now: bool = Field(False, description="Whether this request made the entry.")
 
@@ -73,11 +73,11 @@ class EntryDetails(BaseModel):
     row: dict[str, Any] | None = Field(description="Every figure of the entry, null while it is on no board.")
 
 
-class Problem(BaseModel):
+class ProblemDetail(BaseModel):
     detail: str
 
 
-def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState:
+def as_state(found: SubmissionFacts, *, created_now: bool = False) -> SubmissionState:
     """A submission as the API says it."""
     plain = msgspec.to_builtins(found)
     if not _judged(found):
@@ -97,7 +97,7 @@ def as_state(found: Submission, *, created_now: bool = False) -> SubmissionState
     return SubmissionState(**plain, created_now=created_now)
 
 
-def _judged(found: Submission) -> bool:
+def _judged(found: SubmissionFacts) -> bool:
     """Whether there is a verdict since the nonce was drawn."""
     judged = False
     for line in found.history:
@@ -110,6 +110,10 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _progress(text: str) -> Progress:
+def _progress(text: str) -> VerificationProgress:
     found = _PROGRESS.search(text)
-    return Progress(text=text, done=int(found[1]), of=int(found[2])) if found else Progress(text=text)
+    return (
+        VerificationProgress(text=text, done=int(found[1]), of=int(found[2]))
+        if found
+        else VerificationProgress(text=text)
+    )

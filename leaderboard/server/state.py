@@ -18,7 +18,7 @@ from leaderboard.server.uploads import Uploads
 
 
 @dataclass(slots=True)
-class State:
+class ServerState:
     """Made when a server starts, from its settings; ended by close()."""
 
     settings: ServerSettings
@@ -36,13 +36,13 @@ class State:
         self.database.close()
 
 
-def state_of(request: Request) -> State:
+def state_of(request: Request) -> ServerState:
     """The state of the server that answers a request."""
-    found: State = request.app.state.board
+    found: ServerState = request.app.state.board
     return found
 
 
-def limited(request: Request, cost: float = 1.0) -> State:
+def limited(request: Request, cost: float = 1.0) -> ServerState:
     """The same, once the address was found to be within its limit. Raises HTTPException 429.
 
     cost: for how many requests this one counts.

@@ -19,7 +19,7 @@ from leaderboard.records.record import Result
 from leaderboard.scoring.outcomes import mismatch, outcome
 from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import Sample
-from leaderboard.server.state import State
+from leaderboard.server.state import ServerState
 
 
 AT_ONCE: Final = 500  # rows of one query; databases bound how many values a query may name
@@ -30,7 +30,7 @@ def line_of(board: PublicBoard, task: str, entry: str) -> Line | None:
     return next((line for line in board.tasks[task] if line.entry == entry), None)
 
 
-def task_rows(state: State, lines: Sequence[Line]) -> dict[str, TaskRow]:
+def task_rows(state: ServerState, lines: Sequence[Line]) -> dict[str, TaskRow]:
     """The rows of some entries with their ranks, by bundle."""
     by_id = {line.id: line for line in lines}
     found = {}
@@ -44,7 +44,7 @@ def task_rows(state: State, lines: Sequence[Line]) -> dict[str, TaskRow]:
     return found
 
 
-def samples(state: State, lines: Sequence[Line]) -> dict[str, Sample]:
+def samples(state: ServerState, lines: Sequence[Line]) -> dict[str, Sample]:
     """What ranks each of some entries, by bundle; those that nothing ranks are left out."""
     found = {}
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -55,7 +55,7 @@ def samples(state: State, lines: Sequence[Line]) -> dict[str, Sample]:
     return found
 
 
-def bundles_of(state: State, line: Line) -> tuple[Bundle, ...]:
+def bundles_of(state: ServerState, line: Line) -> tuple[Bundle, ...]:
     """The entry's bundle and those that lowered it; none where one cannot be read any more."""
     try:
         with state.database.read() as session:
@@ -106,7 +106,7 @@ def task_board(board: PublicBoard, task: str, rows: Sequence[TaskRow]) -> TaskBo
     return TaskBoard(task, board.metrics.get(task), board.threats[task], tuple(rows))
 
 
-def board_of_one(state: State, board: PublicBoard, across: Across) -> Board:
+def board_of_one(state: ServerState, board: PublicBoard, across: Across) -> Board:
     """A board of one entry, with the ranks that it has among all."""
     lines = {task: line for task in board.tasks if (line := line_of(board, task, across.entry)) is not None}
     rows = task_rows(state, list(lines.values()))

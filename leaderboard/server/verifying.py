@@ -41,7 +41,7 @@ KEPT: Final = (
 )
 
 
-class Outcome(NamedTuple):
+class Verification(NamedTuple):
     """What came of a process. verdict: None where it gave none, and trouble then says why; final: another attempt is
     of no use; stopped: it was ended because its worker was asked to.
     """
@@ -77,7 +77,7 @@ def run_verifier(
     draw: tuple[str, int],
     scratch: Path,
     alive: Callable[[str], bool],
-) -> Outcome:
+) -> Verification:
     """Runs the command on a bundle until it ends, its time is over, or alive says to stop.
 
     draw: the nonce, and how many cells are measured again. alive: called every tenth of a second with the last line of
@@ -105,7 +105,7 @@ def run_verifier(
         reader.join(5.0)
     if process.returncode and watched.last_line:
         log.warning("%s: the verifier's last line: %s", bundle_id[:12], watched.last_line)
-    said = Outcome(None, network=watched.confinement["network"], files=watched.confinement["files"])
+    said = Verification(None, network=watched.confinement["network"], files=watched.confinement["files"])
     if stopped:
         return said._replace(stopped=True)
     if late:
@@ -113,7 +113,7 @@ def run_verifier(
     return _judged(said, process.returncode, output, bundle_id)
 
 
-def _judged(said: Outcome, status: int, output: Path, bundle_id: str) -> Outcome:
+def _judged(said: Verification, status: int, output: Path, bundle_id: str) -> Verification:
     if status not in (0, 1):
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return said._replace(trouble=f"it ended with {how}")

@@ -24,7 +24,7 @@ from leaderboard.scoring.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count
 from leaderboard.server.defenses import compare_served, usual_baseline
 from leaderboard.server.lines import across_lines, task_lines
-from leaderboard.server.state import State
+from leaderboard.server.state import ServerState
 from leaderboard.server.stored import (
     bundles_of,
     counted_records,
@@ -56,7 +56,7 @@ def links_of(suite: str) -> Links:
     )
 
 
-def public_site(state: State) -> str:
+def public_site(state: ServerState) -> str:
     """Under which address the world knows this server: the first name that it was given, behind TLS; else nothing."""
     names = [name for name in state.settings.hosts if "." in name and name.rpartition(".")[2].isalpha()]
     return f"https://{names[0]}" if names else ""
@@ -77,7 +77,7 @@ def across_page(board: PublicBoard, number: int) -> str:
     )
 
 
-def task_page(state: State, board: PublicBoard, task: str, number: int) -> str:
+def task_page(state: ServerState, board: PublicBoard, task: str, number: int) -> str:
     """One task's board."""
     links, lines = links_of(board.suite), board.tasks.get(task, ())
     address = links.to_task(file_key(task))
@@ -105,7 +105,7 @@ def table(board: PublicBoard, task: str) -> str:
     return table_json(listing, links_of(board.suite))
 
 
-def entry_page(state: State, board: PublicBoard, across: Across) -> str:
+def entry_page(state: ServerState, board: PublicBoard, across: Across) -> str:
     """One entry on every task, with its adversarial examples."""
     lines = {task: line_of(board, task, across.entry) for task in board.tasks}
     rows = task_rows(state, [line for line in lines.values() if line is not None])
@@ -135,7 +135,7 @@ def entry_page(state: State, board: PublicBoard, across: Across) -> str:
     return render_entry(view, links)
 
 
-def compare_page(state: State, board: PublicBoard, one: Across, other: Across) -> str:
+def compare_page(state: ServerState, board: PublicBoard, one: Across, other: Across) -> str:
     """Two entries side by side."""
     places: list[TaskPair] = []
     for task in board.tasks:
@@ -155,7 +155,7 @@ def compare_page(state: State, board: PublicBoard, one: Across, other: Across) -
     return render_compare(pair, links_of(board.suite))
 
 
-def defenses_page(state: State, board: PublicBoard, against: Across | None, number: int) -> str:
+def defenses_page(state: ServerState, board: PublicBoard, against: Across | None, number: int) -> str:
     """What entries gain and pay against one of them, a hundred a page."""
     links = links_of(board.suite)
     chosen = f"against={quote(file_key(against.entry), safe='')}&" if against is not None else ""
@@ -180,7 +180,7 @@ def scores_page(board: PublicBoard, unrealisable: Sequence[str]) -> str:
     return render_scores(board.suite, tasks, board.metrics, board.threats, unrealisable, links_of(board.suite))
 
 
-def _place(state: State, board: PublicBoard, task: str, line: Line, row: TaskRow) -> Place:
+def _place(state: ServerState, board: PublicBoard, task: str, line: Line, row: TaskRow) -> Place:
     facts = [("Submitted by", line.submitter, ""), ("Submission", line.id[:12], f"/submissions/{line.id}")]
     facts += [("Licence", line.licence, "")] if line.licence else []
     facts += [("Link", line.url, line.url)] if line.url else []
@@ -199,7 +199,7 @@ def _place(state: State, board: PublicBoard, task: str, line: Line, row: TaskRow
     )
 
 
-def _examples(state: State, bundles: Sequence[Bundle]) -> tuple[Shown, ...]:
+def _examples(state: ServerState, bundles: Sequence[Bundle]) -> tuple[Shown, ...]:
     """What there is to see of an entry's attacks."""
     if not bundles:
         return ()

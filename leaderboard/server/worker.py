@@ -24,7 +24,7 @@ from leaderboard.database.rebuild import export_events
 from leaderboard.records.verdict import Verdict
 from leaderboard.server.confine import CUT
 from leaderboard.server.settings import WorkerSettings
-from leaderboard.server.verifying import Outcome, run_verifier
+from leaderboard.server.verifying import Verification, run_verifier
 
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Worker:
             outcome = run_verifier(self._settings, path, taken.bundle, (taken.nonce, rerun), scratch, lease.alive)
         except OSError:
             log.exception("%s: the verifier could not be run", taken.bundle[:12])
-            outcome = Outcome(None, "it could not be started")
+            outcome = Verification(None, "it could not be started")
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if outcome.network not in (CUT, ""):
@@ -95,7 +95,7 @@ class Worker:
         export_events(self._database, self._depot, taken.bundle)
         return ended
 
-    def _conclude(self, taken: Taken, outcome: Outcome, seconds: float) -> bool:
+    def _conclude(self, taken: Taken, outcome: Verification, seconds: float) -> bool:
         settings, transact = self._settings, self._database.transact
         if outcome.stopped:
             transact(lambda session: jobs.give_back(session, taken))
