@@ -108,16 +108,16 @@ def _spoken(split: str):  # type: ignore[no-untyped-def]
 
 def _episodes(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Original]:
     """The true observations, by stepping the environment with the stored actions."""
-    from tasks.control.dataset import SEEDS, data_hash, episode_id
-    from tasks.control.environment import Episodes
+    from tasks.control.cartpole import CARTPOLE
+    from tasks.measuring.environments import Episodes
 
-    if cell.split not in SEEDS or data_hash(cell.split) != cell.data_hash:
+    if cell.split not in CARTPOLE.splits or CARTPOLE.data_hash(cell.split) != cell.data_hash:
         return {}
-    seeds = {episode_id(seed): seed for seed in SEEDS[cell.split]}
+    seeds = dict(zip(CARTPOLE.ids(cell.split), CARTPOLE.seeds(cell.split), strict=True))
     names = [name for name, one in disturbed.items() if name in seeds and one.actions is not None]
     if not names:
         return {}
-    episodes = Episodes([seeds[name] for name in names])
+    episodes = Episodes(CARTPOLE, [seeds[name] for name in names])
     acted = np.stack([np.asarray(disturbed[name].actions, dtype=np.int64) for name in names], axis=1)
     seen: list[list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]] = [[] for _ in names]
     for actions in acted:
@@ -127,8 +127,7 @@ def _episodes(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origi
         for slot, observation in zip(slots.tolist(), episodes.observe(), strict=True):
             seen[slot].append(observation)
         episodes.step(actions[slots])
-    labels = ("cart position (m)", "cart velocity (m/s)", "pole angle (rad)", "angular velocity (rad/s)")
-    return {name: Original(np.stack(rows), names=labels) for name, rows in zip(names, seen, strict=True) if rows}
+    return {name: Original(np.stack(rows), names=CARTPOLE.numbers) for name, rows in zip(names, seen, strict=True) if rows}
 
 
 _FINDERS: Final[Mapping[str, Callable[[Cell, Mapping[str, Disturbed]], Mapping[str, Original]]]] = {

@@ -50,7 +50,7 @@ ENTRIES: tuple[TaskEntry, ...] = (
     TaskEntry(
         name="control-cartpole",
         code="tasks.control.task:make",
-        facts="tasks.control.dataset",
+        facts="tasks.control.cartpole",
         summary="balancing Gymnasium's CartPole-v1 for 500 steps",
         surfaces=("observations",),
         models=_MODELS,

@@ -20,7 +20,8 @@ from adversarial.ledger import Ledger
 from adversarial.registry import resolve
 from adversarial.victims import EmbeddingVictim
 from tasks import ENTRIES
-from tasks.control.model import ARCHITECTURES as CONTROL
+from tasks.control.cartpole import CARTPOLE
+from tasks.control.model import architectures
 from tasks.image.model import ARCHITECTURES as IMAGE
 from tasks.measuring.protocol import Trial
 from tasks.models import EXPECTED, KINDS, Brought, Source, bring, hash_of, parse
@@ -36,7 +37,7 @@ ARCHITECTURES = {
     "image-digits": IMAGE,
     "speech-digits": SPEECH,
     "sentiment-reviews": SENTIMENT,
-    "control-cartpole": CONTROL,
+    "control-cartpole": architectures(CARTPOLE),
 }
 ALL = [(task, name) for task, own in ARCHITECTURES.items() for name in own]
 

@@ -30,7 +30,7 @@ from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.checking.report import check_model
 from tasks.control import sb3_reader
-from tasks.control.dataset import SCALE, seeds
+from tasks.control.cartpole import CARTPOLE
 from tasks.control.task import make
 from tasks.measuring.protocol import Trial
 from tasks.models import Brought, bring, parse, zips
@@ -73,7 +73,7 @@ def brought(path: Path, attribute: str = "") -> Brought:
 
 def observations(count: int = 200) -> np.ndarray[Any, np.dtype[np.float32]]:
     draw = np.random.default_rng(0)
-    return (3 * draw.normal(size=(count, 4)) * np.array(SCALE)).astype(np.float32)
+    return (3 * draw.normal(size=(count, 4)) * np.array(CARTPOLE.scale)).astype(np.float32)
 
 
 def rewritten(path: Path, target: Path, **changed: bytes | None) -> Path:
@@ -155,7 +155,7 @@ def test_returns_are_those_of_the_agent_in_its_own_environment(agents: dict[str,
     path, agent = agents["PPO"]
     measured = make().measure(brought(path).victim, Trial(None, None, limit=2), Ledger())
     environment = gymnasium.make("CartPole-v1")
-    for seed, value in zip(seeds("test")[:2], measured.values, strict=True):
+    for seed, value in zip(CARTPOLE.seeds("test")[:2], measured.values, strict=True):
         seen, over, total = environment.reset(seed=seed)[0], False, 0.0
         while not over:
             seen, reward, ended, cut, _ = environment.step(int(agent.predict(seen, deterministic=True)[0]))

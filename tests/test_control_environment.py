@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.control import dataset as facts
-from tasks.control.environment import Episodes
+from tasks.control.cartpole import CARTPOLE
+from tasks.measuring.environments import Episodes
 
 
 SEEDS = (1000, 1007, 2003, 5)
@@ -26,7 +26,7 @@ def policy(seed: int, step: int, observation: NDArray[np.float32]) -> int:
 
 def alone(seed: int) -> tuple[float, list[bytes]]:
     """Return and observations of the ordinary single environment."""
-    environment: Any = gymnasium.make(facts.ENVIRONMENT)
+    environment: Any = gymnasium.make(CARTPOLE.name)
     observation, _ = environment.reset(seed=seed)
     total, seen, done = 0.0, [], False
     while not done:
@@ -39,7 +39,7 @@ def alone(seed: int) -> tuple[float, list[bytes]]:
 
 
 def together(seeds: Sequence[int]) -> list[tuple[float, list[bytes]]]:
-    episodes, step = Episodes(seeds), 0
+    episodes, step = Episodes(CARTPOLE, seeds), 0
     seen: list[list[bytes]] = [[] for _ in seeds]
     while episodes.running.any():
         observations = episodes.observe()
@@ -61,7 +61,7 @@ def singles() -> dict[int, tuple[float, list[bytes]]]:
 def test_returns_and_trajectories_equal_the_single_environment(singles: dict[int, Any]) -> None:
     lengths = {singles[seed][0] for seed in SEEDS}
     assert len(lengths) == len(SEEDS)  # the slots finish at different times
-    assert max(lengths) == facts.MAX_STEPS
+    assert max(lengths) == CARTPOLE.max_steps
     assert together(SEEDS) == [singles[seed] for seed in SEEDS]
 
 
@@ -72,7 +72,7 @@ def test_neither_order_nor_number_of_slots_changes_an_episode(singles: dict[int,
 
 
 def test_a_finished_slot_never_plays_again() -> None:
-    episodes = Episodes(range(8))
+    episodes = Episodes(CARTPOLE, range(8))
     while episodes.running.any():
         episodes.step(np.ones(len(episodes.slots), dtype=np.int64))
     returns = episodes.returns.copy()
@@ -91,7 +91,7 @@ def drawn() -> str:
 def test_initial_states_ignore_the_global_generator() -> None:
     np.random.seed(0)
     before = drawn()
-    first = Episodes(SEEDS).observe()
+    first = Episodes(CARTPOLE, SEEDS).observe()
     assert drawn() == before
     np.random.seed(1)
-    assert (Episodes(SEEDS).observe() == first).all()
+    assert (Episodes(CARTPOLE, SEEDS).observe() == first).all()

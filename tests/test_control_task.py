@@ -23,17 +23,18 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
-from tasks.control import dataset as facts
-from tasks.control import recipes, rollout
-from tasks.control.environment import Episodes
-from tasks.control.rollout import Rollout, roll_out
-from tasks.control.task import make
+from tasks import control
+from tasks.control.cartpole import CARTPOLE, RECIPES, data_hash
+from tasks.control.cartpole import THREAT as BUDGET
+from tasks.control.task import Control, make
+from tasks.measuring.environments import Episodes
 from tasks.measuring.protocol import Measurement, Task, Trial
+from tasks.measuring.rollouts import Rollout, roll_out
 from tasks.models.cards import read_card
 
 
-MODELS = Path(facts.__file__).parent / "models"
-THREAT = Threat.parse(recipes.THREAT)
+MODELS = Path(control.__file__).parent / "models"
+THREAT = Threat.parse(BUDGET)
 CPU = torch.device("cpu")
 
 
@@ -66,40 +67,42 @@ def measure(
     ledger: Ledger | None = None,
     limit: int = 10,
     batch_size: int = 100,
+    steps: int = CARTPOLE.max_steps,
 ) -> Measurement:
     trial = Trial(threat, attack, limit=limit, batch_size=batch_size, seed=3)
-    return make().measure(victim, trial, ledger or Ledger())
+    return of_steps(steps).measure(victim, trial, ledger or Ledger())
 
 
-def few_steps(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(rollout, "MAX_STEPS", steps)
+def of_steps(steps: int) -> Control:
+    """The task with shorter episodes."""
+    return Control("control-cartpole", replace(CARTPOLE, max_steps=steps), RECIPES)
 
 
 def test_it_is_a_task() -> None:
     task = make()
     assert isinstance(task, Task)
-    assert task.metric.quality(facts.RANDOM_RETURN) == 0
+    assert task.metric.quality(CARTPOLE.random_return) == 0
     assert task.metric.quality(500) == 1
 
 
 def test_splits_are_disjoint_and_hashed_apart() -> None:
-    assert (len(facts.seeds("test")), len(facts.seeds("validation"))) == (100, 50)
-    assert not set(facts.seeds("test")) & set(facts.seeds("validation"))
-    assert len({facts.data_hash(split) for split in facts.SEEDS}) == 3
+    assert (len(CARTPOLE.seeds("test")), len(CARTPOLE.seeds("validation"))) == (100, 50)
+    assert not set(CARTPOLE.seeds("test")) & set(CARTPOLE.seeds("validation"))
+    assert len({data_hash(split) for split in CARTPOLE.splits}) == 3
     with pytest.raises(UnknownName, match="did you mean 'test'"):
-        facts.data_hash("tests")
+        data_hash("tests")
 
 
 def test_the_random_return_is_that_of_keyed_coin_flips() -> None:
-    keys, episodes, step = Keys.of(0, facts.episode_ids("test")), Episodes(facts.seeds("test")), 0
+    keys, episodes, step = Keys.of(0, CARTPOLE.ids("test")), Episodes(CARTPOLE, CARTPOLE.seeds("test")), 0
     while episodes.running.any():
         running = keys.take(torch.from_numpy(episodes.slots)).fold("random-policy", step)
         episodes.step(running.integers((), 2).numpy())
         step += 1
-    assert episodes.returns.mean() == pytest.approx(facts.RANDOM_RETURN, abs=1e-9)
+    assert episodes.returns.mean() == pytest.approx(CARTPOLE.random_return, abs=1e-9)
 
 
-@pytest.mark.parametrize("model", recipes.RECIPES)
+@pytest.mark.parametrize("model", RECIPES)
 def test_shipped_policies_balance(model: str) -> None:
     card = read_card(MODELS / model)
     measured = make().measure(shipped(model), Trial(None, None, batch_size=100), Ledger())
@@ -108,8 +111,8 @@ def test_shipped_policies_balance(model: str) -> None:
     assert measured.findings == ()
     assert set(measured.distances) == {0.0}
     assert not measured.evidence
-    assert card.data_hash == facts.data_hash("train")
-    assert card.recipe["threat"] in ("", recipes.THREAT)
+    assert card.data_hash == data_hash("train")
+    assert card.recipe["threat"] in ("", BUDGET)
 
 
 def test_pgd_fells_the_undefended_policy_and_not_the_trained_one() -> None:
@@ -117,13 +120,13 @@ def test_pgd_fells_the_undefended_policy_and_not_the_trained_one() -> None:
     weak = measure(shipped("undefended"), attack, THREAT, limit=3)
     strong = measure(shipped("adversarial-training"), attack, THREAT, limit=3)
     assert weak.metric() < 0.4 * 500
-    assert strong.metric() > weak.metric() + 0.3 * (500 - facts.RANDOM_RETURN)
+    assert strong.metric() > weak.metric() + 0.3 * (500 - CARTPOLE.random_return)
     assert weak.findings == strong.findings == ()
 
 
 def test_an_attack_leaves_distances_columns_and_evidence() -> None:
     measured = measure(shipped("undefended"), fgsm, THREAT, limit=4, batch_size=3)
-    assert measured.ids == facts.episode_ids("test")[:4]
+    assert measured.ids == CARTPOLE.ids("test")[:4]
     assert measured.distances == pytest.approx((0.3,) * 4, abs=1e-5)
     assert measured.columns["attacked_steps"] == measured.values
     assert 0 < min(measured.columns["flipped_steps"]) <= max(measured.columns["flipped_steps"]) < 500
@@ -138,7 +141,7 @@ def test_an_attack_leaves_distances_columns_and_evidence() -> None:
 
 def test_the_evidence_replays_to_the_returns() -> None:
     measured = measure(shipped("undefended"), fgsm, THREAT, limit=4)
-    episodes = Episodes(facts.seeds("test")[:4])
+    episodes = Episodes(CARTPOLE, CARTPOLE.seeds("test")[:4])
     for actions in measured.evidence["actions"].numpy():
         episodes.step(actions[episodes.running])
     assert tuple(episodes.returns.tolist()) == measured.values
@@ -165,28 +168,31 @@ ATTACKS: dict[str, Callable[[Problem], None]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_two_runs_are_the_same_bytes(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    few_steps(monkeypatch, 60)
+def test_two_runs_are_the_same_bytes(attack: str) -> None:
     state = torch.get_rng_state()
-    first, second = (measure(shipped("undefended"), ATTACKS[attack], THREAT, limit=3) for _ in range(2))
+    first, second = (measure(shipped("undefended"), ATTACKS[attack], THREAT, limit=3, steps=60) for _ in range(2))
     assert as_bytes(first) == as_bytes(second)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_no_batch_size_changes_a_row_wise_victim(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    few_steps(monkeypatch, 25)
+def test_no_batch_size_changes_a_row_wise_victim(attack: str) -> None:
     threat = replace(THREAT, budget=1.0)
-    found = [as_bytes(measure(RowWise(), ATTACKS[attack], threat, limit=9, batch_size=size)) for size in (1, 7, 100)]
+    found = [
+        as_bytes(measure(RowWise(), ATTACKS[attack], threat, limit=9, batch_size=size, steps=25))
+        for size in (1, 7, 100)
+    ]
     assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_no_order_changes_a_row_wise_victim(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    few_steps(monkeypatch, 60)
+def test_no_order_changes_a_row_wise_victim(attack: str) -> None:
+    environment = replace(CARTPOLE, max_steps=60)
     trial = Trial(replace(THREAT, budget=3.0), ATTACKS[attack], seed=3)
-    seeds = facts.seeds("test")[:9]
-    forwards, backwards = (roll_out(RowWise(), order, trial, Ledger(), Trace()) for order in (seeds, seeds[::-1]))
+    seeds = CARTPOLE.seeds("test")[:9]
+    forwards, backwards = (
+        roll_out(environment, RowWise(), order, trial, Ledger(), Trace()) for order in (seeds, seeds[::-1])
+    )
     assert len(set(forwards.returns.tolist())) > 1
     assert fields(forwards) == fields(backwards, flipped=True)
 
@@ -195,7 +201,7 @@ def fields(found: Rollout, flipped: bool = False) -> list[bytes]:
     def ordered(values: Tensor, dimension: int) -> bytes:
         return bytes((values.flip(dimension) if flipped else values).contiguous().numpy().tobytes())
 
-    rows = (found.returns, found.distances, found.attacked, found.flipped)
+    rows = (found.returns, found.distances, found.lengths, found.attacked, found.flipped)
     return [ordered(row, 0) for row in rows] + [ordered(found.observations, 1), ordered(found.actions, 1)]
 
 
@@ -214,18 +220,17 @@ def test_the_ledger_counts_the_attack_alone(attack: str) -> None:
     assert victim.rows == own + asked + looks
 
 
-def test_pgd_without_early_stopping_costs_its_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    few_steps(monkeypatch, 6)
+def test_pgd_without_early_stopping_costs_its_formula() -> None:
     ledger = Ledger()
     trial = Trial(THREAT, partial(pgd, steps=4, restarts=2), limit=5, early_stopping=False)
-    measured = make().measure(RowWise(), trial, ledger)
+    measured = of_steps(6).measure(RowWise(), trial, ledger)
     assert measured.values == (6.0,) * 5
     assert (ledger.forwards, ledger.backwards) == (30 * 2 * 5, 30 * 2 * 4)
 
 
 def test_an_attack_over_budget_fails() -> None:
     def cheat(problem: Problem) -> None:
-        problem.submit(torch.full_like(problem.inputs.values, 0.31 * facts.SCALE[2]))
+        problem.submit(torch.full_like(problem.inputs.values, 0.31 * CARTPOLE.scale[2]))
 
     with pytest.raises(AuditFailure, match="over budget"):
         measure(RowWise(), cheat, THREAT)
@@ -239,17 +244,16 @@ def test_an_attack_that_writes_into_observations_fails() -> None:
         measure(RowWise(), cheat, THREAT)
 
 
-def test_a_share_of_steps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    few_steps(monkeypatch, 40)
+def test_a_share_of_steps_is_kept() -> None:
     threat = replace(THREAT, share=0.25)
     ledger = Ledger()
-    measured = measure(RowWise(), fgsm, threat, ledger, limit=5)
+    measured = measure(RowWise(), fgsm, threat, ledger, limit=5, steps=40)
     assert measured.columns["attacked_steps"] == (10.0,) * 5
     assert ledger.forwards == 50
-    assert as_bytes(measured) == as_bytes(measure(RowWise(), fgsm, threat, limit=5, batch_size=2))
+    assert as_bytes(measured) == as_bytes(measure(RowWise(), fgsm, threat, limit=5, batch_size=2, steps=40))
 
 
-def test_memory_is_found_again_when_rows_move(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_found_again_when_rows_move() -> None:
     """Each episode gets the sign that was drawn for it at the first step, whoever has finished since."""
 
     def stubborn(problem: Problem) -> None:
@@ -260,11 +264,10 @@ def test_memory_is_found_again_when_rows_move(monkeypatch: pytest.MonkeyPatch) -
         space = problem.space
         problem.submit(space.project(1e3 * memory["sign"][episodes]))
 
-    few_steps(monkeypatch, 120)
     threat = replace(THREAT, budget=2.0)
-    together = measure(RowWise(), stubborn, threat, limit=5)
+    together = measure(RowWise(), stubborn, threat, limit=5, steps=120)
     assert len(set(together.values)) > 1
-    assert as_bytes(together) == as_bytes(measure(RowWise(), stubborn, threat, limit=5, batch_size=1))
+    assert as_bytes(together) == as_bytes(measure(RowWise(), stubborn, threat, limit=5, batch_size=1, steps=120))
 
 
 def test_what_does_not_fit_says_so() -> None:
@@ -274,9 +277,9 @@ def test_what_does_not_fit_says_so() -> None:
         make().measure(RowWise(), Trial(THREAT, fgsm, goal="worst", limit=2), Ledger())
 
 
-@pytest.mark.parametrize("model", recipes.RECIPES)
+@pytest.mark.parametrize("model", RECIPES)
 def test_training_is_deterministic_and_leaves_global_generators_alone(model: str, tmp_path: Path) -> None:
-    recipe = recipes.RECIPES[model]
+    recipe = RECIPES[model]
     small = replace(recipe, epochs=2, options={**recipe.options, "slots": 8, "steps": 16, "passes": 2})
     state, lines = torch.get_rng_state(), list[str]()
     for folder in ("first", "second"):

@@ -21,7 +21,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
-from tasks.control.task import CartPole
+from tasks.control.task import make
 from tasks.measuring.arrays import ArrayTask
 from tasks.measuring.protocol import Trial
 from tasks.measuring.static import measure_static
@@ -133,7 +133,7 @@ def test_agents_are_looked_at_too() -> None:
             logits = torch.stack([-lean, lean], 1)
             return -logits if torch.is_grad_enabled() else logits
 
-    measured = CartPole().measure(ModuleVictim(Fickle()), Trial(None, None, limit=2), Ledger())
+    measured = make().measure(ModuleVictim(Fickle()), Trial(None, None, limit=2), Ledger())
     assert {finding.name for finding in measured.findings} == {"depends-on-gradients"}
 
 

@@ -24,7 +24,7 @@ from adversarial.problem import Problem
 from adversarial.spaces import observations
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
-from tasks.control.task import CartPole
+from tasks.control.task import make
 from tasks.measuring.protocol import Trial
 
 
@@ -81,7 +81,7 @@ def test_of_several_actions_it_is_the_wanted_one_and_not_just_another() -> None:
 
 
 def returns(attack: Callable[..., None], **params: int) -> float:
-    task = CartPole()
+    task = make()
     victim = task.load_victim(Path(tasks.__file__).parent / "control" / "models" / "undefended", torch.device("cpu"))
     return task.measure(victim, Trial(THREAT, partial(attack, **params), limit=20), Ledger()).metric()
 

@@ -306,10 +306,10 @@ def test_lines_of_a_task_say_who_and_how_sure() -> None:
 def test_the_bundled_tasks_know_what_their_examples_were() -> None:
     from benchmarks.originals import originals
     from leaderboard.records.examples import Disturbed
-    from tasks.control.dataset import data_hash as episodes_hash
-    from tasks.control.environment import Episodes
+    from tasks.control.cartpole import CARTPOLE
     from tasks.image.dataset import data_hash as digits_hash
     from tasks.image.dataset import load_split
+    from tasks.measuring.environments import Episodes
     from tasks.sentiment.dataset import data_hash as reviews_hash
     from tasks.speech.dataset import HASHES
 
@@ -329,8 +329,8 @@ def test_the_bundled_tasks_know_what_their_examples_were() -> None:
     assert heard["test-0000"].rate_hz == RATE_HZ
     actions = np.zeros(500, dtype=np.int64)
     asked = {f"episode-{seed}": Disturbed("episode", actions=actions) for seed in (1003, 1000)}
-    seen = originals(of("control-cartpole", episodes_hash("test")), asked)  # type: ignore[arg-type]
-    alone = Episodes([1000])
+    seen = originals(of("control-cartpole", CARTPOLE.data_hash("test")), asked)  # type: ignore[arg-type]
+    alone = Episodes(CARTPOLE, [1000])
     for observation in seen["episode-1000"].values:  # type: ignore[union-attr]
         assert np.array_equal(observation, alone.observe()[0])
         alone.step(np.zeros(1, dtype=np.int64))

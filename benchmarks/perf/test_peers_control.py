@@ -23,8 +23,8 @@ from adversarial.victims import ModuleVictim
 from benchmarks.perf import judging
 from benchmarks.perf.timing import OURS, note, race
 from tasks import control
-from tasks.control.dataset import ENVIRONMENT, SCALE, seeds
-from tasks.control.task import CartPole
+from tasks.control.cartpole import CARTPOLE
+from tasks.control.task import make
 from tasks.measuring.protocol import Measurement, Trial
 
 
@@ -51,7 +51,7 @@ def disturbed(module: nn.Module, observation: Tensor, radius: Tensor) -> Tensor:
 
 def one_environment(module: nn.Module, chosen: tuple[int, ...]) -> int:
     """The steps taken in one Gymnasium environment, an episode for each seed."""
-    environment, radius, steps = gymnasium.make(ENVIRONMENT), BUDGET * torch.tensor(SCALE), 0
+    environment, radius, steps = gymnasium.make(CARTPOLE.name), BUDGET * torch.tensor(CARTPOLE.scale), 0
     for seed in chosen:
         observation, _ = environment.reset(seed=seed)
         over = False
@@ -67,7 +67,7 @@ def one_environment(module: nn.Module, chosen: tuple[int, ...]) -> int:
 @pytest.mark.parametrize(("name", "in_a_loop"), [("undefended", 3), ("adversarial-training", 1)])
 def test_pgd_control(benchmark: Any, name: str, in_a_loop: int) -> None:
     """in_a_loop: episodes of the loops; a speed in steps a second needs no more, and these agents' differ in length."""
-    task = CartPole()
+    task = make()
     victim = task.load_victim(MODELS / name, torch.device("cpu"))
     assert isinstance(victim, ModuleVictim)
     threat = Threat("observations", "linf", BUDGET)
@@ -85,7 +85,7 @@ def test_pgd_control(benchmark: Any, name: str, in_a_loop: int) -> None:
         partial(ours, EPISODES, EPISODES),
         {
             "ours, one environment": partial(ours, in_a_loop, 1),
-            "plain loop": partial(one_environment, victim.module, seeds("test")[:in_a_loop]),
+            "plain loop": partial(one_environment, victim.module, CARTPOLE.seeds("test")[:in_a_loop]),
         },
     )
     together, steps = found.results[OURS]

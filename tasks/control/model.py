@@ -1,40 +1,58 @@
-"""Policies for CartPole, by the name that a card gives."""
+"""Policies, by the name that a card gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from tasks.control.architectures import FURTHER
-from tasks.control.dataset import ACTIONS, SCALE
+from tasks.measuring.environments import Environment
 
 
-class PolicyNet(nn.Module):
-    """Two hidden layers of tanh.
+class Scaled(nn.Module):
+    """Layers that read observations, [batch, numbers] in the environment's units, in multiples of its fixed scale.
 
-    [batch, 4] in the environment's units to logits of the actions, [batch, 2]. Observations are divided by the
-    environment's fixed scale, never by running statistics: a normaliser of the agent's own would hide what a budget
-    means, and would make rows meet.
+    Never of running statistics: a normaliser of the agent's own would hide what a budget means, and would make rows
+    meet.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, scale: Sequence[float], layers: nn.Sequential) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.tensor(SCALE), persistent=False)
-        self.layers = tanh_layers(width, ACTIONS)
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.layers = layers
 
     def forward(self, observations: Tensor) -> Tensor:
-        logits: Tensor = self.layers(observations / self.get_buffer("scale"))
-        return logits
+        found: Tensor = self.layers(observations / self.get_buffer("scale"))
+        return found
 
 
-def tanh_layers(width: int, outputs: int) -> nn.Sequential:
-    """4 - width - width - outputs."""
-    return nn.Sequential(
-        nn.Linear(len(SCALE), width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, outputs)
-    )
+def tanh_layers(environment: Environment, width: int, outputs: int) -> Scaled:
+    """Two hidden layers of tanh: observations to [batch, outputs]."""
+    return _layered(environment, nn.Tanh, [width, width], outputs)
 
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"tanh-policy": PolicyNet, **FURTHER}
+def tanh_policy(environment: Environment, width: int = 64) -> nn.Module:
+    """Two hidden layers of tanh: observations to logits of the actions, [batch, actions]."""
+    return tanh_layers(environment, width, environment.actions)
+
+
+def rectified_policy(environment: Environment, width: int = 64, hidden: int = 2) -> nn.Module:
+    """Hidden layers of rectified units: observations to logits of the actions, [batch, actions]."""
+    return _layered(environment, nn.ReLU, [width] * hidden, environment.actions)
+
+
+def architectures(environment: Environment) -> Mapping[str, Callable[..., nn.Module]]:
+    """What a card of this environment may name; sizes that the environment fixes are no arguments."""
+    return {
+        "tanh-policy": partial(tanh_policy, environment),
+        "rectified-policy": partial(rectified_policy, environment),
+    }
+
+
+def _layered(environment: Environment, activation: type[nn.Module], hidden: list[int], outputs: int) -> Scaled:
+    sizes = [environment.size, *hidden]
+    layers = [layer for sides in pairwise(sizes) for layer in (nn.Linear(*sides), activation())]
+    return Scaled(environment.scale, nn.Sequential(*layers, nn.Linear(sizes[-1], outputs)))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
-from tasks.control.dataset import ACTIONS, SCALE
+from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
 from tasks.data import OwnData
 from tasks.models import Brought, Source, hash_of
@@ -118,7 +118,7 @@ def read_architecture(folder: Path, given: str | None = None) -> tuple[Architect
     words = all(isinstance(word, str) for word in (found.algorithm, found.activation, version))
     known = words and found.algorithm in USUAL and found.activation in ACTIVATIONS
     whole = all(type(width) is int and 0 < width <= WIDEST for width in found.widths)
-    ends = len(found.widths) >= 2 and (found.widths[0], found.widths[-1]) == (len(SCALE), ACTIONS)
+    ends = len(found.widths) >= 2 and (found.widths[0], found.widths[-1]) == (CARTPOLE.size, CARTPOLE.actions)
     if not (known and whole and ends and len(found.widths) <= DEEPEST + 1 and set(plain) == _KEYS):
         raise ModelError(f"{path} does not describe an agent of {TASK}: {str(plain)[:200]}")
     if given is not None and given != found.activation:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adversarial.errors import ModelError
-from tasks.control.dataset import ACTIONS, SCALE
+from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_reader import tensors
 from tasks.models.zips import members
 
@@ -178,8 +178,8 @@ def _check_spaces(settings: Mapping[str, Any], what: str) -> None:
         raise ModelError(f"{what} has continuous actions; {READ}")
     if kind in ("MultiDiscrete", "MultiBinary"):
         raise ModelError(f"{what} takes several actions at once ({kind}); {READ}")
-    if (shape := _observed(settings)) not in (None, (len(SCALE),)):
-        raise ModelError(f"{what} reads observations of shape {list(shape or ())}; CartPole's have [{len(SCALE)}]")
+    if (shape := _observed(settings)) not in (None, (CARTPOLE.size,)):
+        raise ModelError(f"{what} reads observations of shape {list(shape or ())}; CartPole's have [{CARTPOLE.size}]")
 
 
 def _check_home(settings: Mapping[str, Any], what: str) -> None:
@@ -205,9 +205,10 @@ def _widths(layers: list[dict[str, Tensor]], what: str) -> tuple[int, ...]:
     ]
     if not all(fits) or max(widths) > WIDEST:
         raise ModelError(f"{what}: its layers do not follow upon each other: {shapes[:4]}")
-    if widths[0] != len(SCALE) or widths[-1] != ACTIONS:
+    if widths[0] != CARTPOLE.size or widths[-1] != CARTPOLE.actions:
         raise ModelError(
-            f"{what} maps {widths[0]} observations to {widths[-1]} actions; CartPole has {len(SCALE)} and {ACTIONS}"
+            f"{what} maps {widths[0]} observations to {widths[-1]} actions; CartPole has {CARTPOLE.size} and "
+            f"{CARTPOLE.actions}"
         )
     return widths
 

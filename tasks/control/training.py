@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +15,15 @@ from torch import Tensor, nn
 from torch.distributions.categorical import Categorical
 from torch.nn import functional
 
-from adversarial.goals import Flip, RaiseLoss
+from adversarial.goals import Flip
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
-from adversarial.problem import Problem
-from adversarial.spaces import observations
 from adversarial.threats import Threat
-from tasks.control.dataset import SCALE
-from tasks.control.environment import make_vector
 from tasks.control.model import tanh_layers
-from tasks.measuring.training import Defense, resolve_defense
+from tasks.measuring.attacking import Case, disturbed
+from tasks.measuring.environments import Environment
+from tasks.measuring.rollouts import space_of
+from tasks.measuring.training import resolve_defense
 from tasks.models.recipes import Recipe
 
 
@@ -52,7 +50,7 @@ class Options:
 class Experience:
     """One rollout, flattened, without the steps at which Gymnasium resets a slot.
 
-    true, seen: float32 [rows, 4]; actions: int64 [rows]; the rest: float32 [rows].
+    true, seen: float32 [rows, numbers]; actions: int64 [rows]; the rest: float32 [rows].
     """
 
     true: Tensor
@@ -68,14 +66,14 @@ class Experience:
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def train_policy(policy: nn.Module, recipe: Recipe, report: Callable[[str], None]) -> float:
+def train_policy(environment: Environment, policy: nn.Module, recipe: Recipe, report: Callable[[str], None]) -> float:
     """Trains the policy in place; returns the mean cross-entropy of its own greedy actions on what it visited last,
     undisturbed. Torch's global generator must be seeded: the critic's weights come from it."""
     options = Options(**recipe.options)
-    critic = nn.Sequential(_Scaled(), tanh_layers(64, 1))
+    critic = tanh_layers(environment, 64, 1)
     parameters = list(chain(policy.parameters(), critic.parameters()))
     optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, eps=1e-5)
-    collector = _Collector(policy, critic, recipe, options)
+    collector = _Collector(environment, policy, critic, recipe, options)
     generator = np.random.default_rng([recipe.seed, 1])
     for epoch in range(recipe.epochs):
         left = 1 - epoch / recipe.epochs
@@ -114,12 +112,15 @@ def _loss(policy: nn.Module, critic: nn.Module, experience: Experience, rows: Te
 class _Collector:
     """Environments that go on from rollout to rollout."""
 
-    def __init__(self, policy: nn.Module, critic: nn.Module, recipe: Recipe, options: Options) -> None:
+    def __init__(
+        self, environment: Environment, policy: nn.Module, critic: nn.Module, recipe: Recipe, options: Options
+    ) -> None:
+        self._environment = environment
         self._policy, self._critic, self._recipe, self._options = policy, critic, recipe, options
-        self._defense: Defense | None = resolve_defense(recipe)
+        self._defense = resolve_defense(recipe)
         self._victim = _Trainable(policy)
-        self._environment: Any = make_vector(options.slots)
-        first, _ = self._environment.reset(seed=recipe.seed)
+        self._vector = environment.make_vector(options.slots)
+        first, _ = self._vector.reset(seed=recipe.seed)
         self._observations = torch.from_numpy(first)
         self._fresh = torch.zeros(options.slots, dtype=torch.bool)
         slots = [f"slot-{slot}" for slot in range(options.slots)]
@@ -135,19 +136,20 @@ class _Collector:
             with torch.no_grad():
                 log_probabilities = torch.log_softmax(self._policy(seen), 1)
             draws = keys.fold("action").uniform((1,))
-            actions = (draws.squeeze(1) > log_probabilities[:, 0].exp()).to(torch.int64)
-            after, rewards, terminated, truncated, _ = self._environment.step(actions.numpy())
+            actions = (draws > log_probabilities.exp().cumsum(1)[:, :-1]).sum(1)
+            after, rewards, terminated, truncated, _ = self._vector.step(actions.numpy())
             done, failed = torch.from_numpy(terminated | truncated), torch.from_numpy(terminated.copy())
+            gains = torch.from_numpy(rewards).to(torch.float32)
             chosen = log_probabilities.gather(1, actions[:, None]).squeeze(1)
             # Gymnasium resets on the step after an episode's last one, whatever the action: such a step is no data.
             real = ~self._fresh
-            rows.append((true, seen, actions, chosen, torch.from_numpy(rewards), failed, done, real))
+            rows.append((true, seen, actions, chosen, gains, failed, done, real))
             self._lengths += real
             ended += self._lengths[done].tolist()
             self._lengths[done] = 0
             self._observations, self._fresh = torch.from_numpy(after), done
-        true, seen, actions, chosen, rewards, failed, done, real = map(torch.stack, zip(*rows, strict=True))
-        advantages, values = self._advantages(true, rewards, failed, done)
+        true, seen, actions, chosen, gains, failed, done, real = map(torch.stack, zip(*rows, strict=True))
+        advantages, values = self._advantages(true, gains, failed, done)
         return Experience(
             true=true[real],
             seen=seen[real],
@@ -179,22 +181,8 @@ class _Collector:
         threat = Threat.parse(recipe.threat).scaled(min(1.0, (epoch + 1) / warm) if warm else 1.0)
         with torch.no_grad():
             own = self._policy(true).argmax(1)
-        space = observations(Inputs(true), threat, torch.tensor(SCALE))
-        d = self._defense(Problem(self._victim, space, RaiseLoss(Flip(own)), threat, keys, early_stopping=False))
-        if recipe.share >= 1:
-            return d
-        return torch.where(keys.fold("share").uniform((1,)) < recipe.share, d, space.null())
-
-
-class _Scaled(nn.Module):
-    """Observations in the environment's fixed scale."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.tensor(SCALE), persistent=False)
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values / self.get_buffer("scale")
+        case = Case(self._victim, space_of(self._environment, Inputs(true), threat), Flip(own), keys)
+        return disturbed(case, threat, self._defense, recipe.share)
 
 
 class _Trainable:

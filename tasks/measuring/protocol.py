@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from adversarial.diagnostics import Finding
+from adversarial.errors import InvalidOption
+from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
+from tasks import FIT_SPLIT
 from tasks.models.recipes import Recipe
 
 
@@ -26,6 +29,7 @@ GoalName = Literal["flip", "worst", "target"]
 
 Attack = Callable[[Problem], None]
 Fit = Callable[[Callable[[], Iterator[Problem]]], Attack]  # from the fit split's problems, anew at each call
+Wanted = Callable[[Inputs, Tensor], Tensor]  # from true observations and each row's step to actions, int64 [batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Trial:
     early_stopping: whether rows leave when they are done. minimum_norm: whether the attack looks for the nearest
     success, without a bound. curve: further budgets to measure, as shares of the threat's own. fit: learns the attack
     on the fit split; then `attack` is None until it has. surrogates: other victims that a transfer attack may ask.
-    half: whether the attack searches in bfloat16.
+    half: whether the attack searches in bfloat16. wanted: of the goal `target` in episodes, which action an agent
+    shall take at each step. Raises InvalidOption for an attack without a threat, and for a fit on what is measured.
     """
 
     threat: Threat | None
@@ -56,6 +61,13 @@ class Trial:
     fit: Fit | None = None
     surrogates: tuple[Victim, ...] = ()
     half: bool = False
+    wanted: Wanted | None = None
+
+    def __post_init__(self) -> None:
+        if (self.attack is not None or self.fit is not None) and self.threat is None:
+            raise InvalidOption("an attack needs a threat; a trial without one is the clean pass")
+        if self.fit is not None and self.split == FIT_SPLIT:
+            raise InvalidOption(f"attacks that are fitted learn on the split {FIT_SPLIT}; measure them on another one")
 
     @property
     def shares(self) -> tuple[float, ...]:

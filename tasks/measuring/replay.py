@@ -10,16 +10,14 @@ from torch import Tensor
 
 from adversarial.errors import DataError
 from adversarial.inputs import Inputs
-from adversarial.spaces import observations
 from adversarial.victims import Victim, ask
-from tasks.control.dataset import MAX_STEPS, SCALE, episode_id, seeds
-from tasks.control.environment import Episodes
-from tasks.control.rollout import steps_allowed
+from tasks.measuring.environments import Environment, Episodes, episode_id
 from tasks.measuring.protocol import Rescored, Trial
 from tasks.measuring.rescoring import check_names, tensor_of
+from tasks.measuring.rollouts import space_of, steps_allowed
 
 
-def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
+def replay(environment: Environment, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
     """Steps real episodes by the actions that the victim takes on the stored observations.
 
     An episode is over its budget where an observation is too far from the true one, too many steps are disturbed, the
@@ -29,25 +27,25 @@ def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Resc
     if trial.threat is None:
         raise DataError("a clean pass has no adversarial examples")
     check_names(evidence, ("observations", "actions"))
-    chosen = seeds(trial.split)[: trial.limit]
+    chosen = environment.seeds(trial.split)[: trial.limit]
     seen = tensor_of(evidence, "observations", torch.float32)
     acted = tensor_of(evidence, "actions", torch.int64)
-    steps = len(acted)
-    if acted.shape != (steps, len(chosen)) or seen.shape != (steps, len(chosen), len(SCALE)) or steps > MAX_STEPS:
+    steps, count, size, most = len(acted), len(chosen), environment.size, environment.max_steps
+    if acted.shape != (steps, count) or seen.shape != (steps, count, size) or steps > most:
         raise DataError(
-            f"expected observations [steps, {len(chosen)}, {len(SCALE)}] and actions [steps, {len(chosen)}] of at most "
-            f"{MAX_STEPS} steps, got {list(seen.shape)} and {list(acted.shape)}"
+            f"expected observations [steps, {count}, {size}] and actions [steps, {count}] of at most {most} steps, "
+            f"got {list(seen.shape)} and {list(acted.shape)}"
         )
-    episodes = Episodes(chosen)
-    over = torch.zeros(len(chosen), dtype=torch.bool)
-    distances = torch.zeros(len(chosen), dtype=torch.float64)
-    disturbed = torch.zeros(len(chosen), dtype=torch.int64)
+    episodes = Episodes(environment, chosen)
+    over = torch.zeros(count, dtype=torch.bool)
+    distances = torch.zeros(count, dtype=torch.float64)
+    disturbed = torch.zeros(count, dtype=torch.int64)
     for step in range(steps):
         slots = torch.from_numpy(episodes.slots)
         if not len(slots):
             break
         true = Inputs(torch.from_numpy(episodes.observe()).to(trial.device))
-        space = observations(true, trial.threat, torch.tensor(SCALE, device=trial.device))
+        space = space_of(environment, true, trial.threat)
         shown = Inputs(seen[step, slots].to(trial.device))
         distance = space.distance(shown)
         beyond = ~(distance <= space.radius.to(torch.float64) + space.tolerance())
@@ -56,12 +54,13 @@ def replay(victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Resc
         distances[slots] = distances[slots].maximum(distance.cpu())
         disturbed[slots] += (distance > 0).cpu()
         episodes.step(actions.cpu().numpy().astype(np.int64))
-    over[torch.from_numpy(episodes.slots)] = True  # the evidence ends before the episode does
-    over |= disturbed > steps_allowed(trial.threat)
+    if steps < most:
+        over[torch.from_numpy(episodes.slots)] = True  # the evidence ends before the episode does
+    over |= disturbed > steps_allowed(environment, trial.threat)
     return Rescored(
         ids=tuple(episode_id(seed) for seed in chosen),
         values=tuple(float(value) for value in episodes.returns.tolist()),
-        weights=(1.0,) * len(chosen),
+        weights=(1.0,) * count,
         distances=tuple(float(value) for value in distances.tolist()),
         over=tuple(bool(flag) for flag in over.tolist()),
     )
