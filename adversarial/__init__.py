@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from adversarial import errors as errors
-from adversarial.registry import AttackEntry as AttackEntry
-from adversarial.registry import DefenseEntry as DefenseEntry
+from adversarial.entries import AttackEntry as AttackEntry
+from adversarial.entries import DefenseEntry as DefenseEntry
+from adversarial.entries import TaskEntry as TaskEntry
 from adversarial.registry import Registry as Registry
-from adversarial.registry import TaskEntry as TaskEntry
 from adversarial.threats import Threat as Threat
 
 

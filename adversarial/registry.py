@@ -1,4 +1,4 @@
-"""The one registry of attacks, defenses and tasks: torch-free data that names its code lazily.
+"""The one registry: everything that has a name and can be chosen by it, each name once for its kind.
 
 A package adds its own through the entry-point group `robustarena`, a file through `--plugin path/to/file.py`. Both
 name or hold a function `register(registry)`.
@@ -10,130 +10,114 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
+from adversarial.entries import ANSWERS, AttackEntry, Code, DefenseEntry, SurfaceEntry, TaskEntry
 from adversarial.errors import DataError, DuplicateName, UnknownName
+from adversarial.threats import Threat
 
 
 ENTRY_POINT_GROUP: Final = "robustarena"
-
-Stage = Literal["test", "fit", "train", "native", "wrap", "detect"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttackEntry:
-    """An attack and what it needs.
-
-    code: `module:function`. stage, access: see the design's words. surfaces: where it runs. excluded: why it does not
-    run elsewhere, by surface, in words for the board. defaults: the parameters of the function that count as its own
-    definition. minimum_norm: whether it looks for the nearest success: it then runs without a bound, and counts where
-    its distance is within the budget.
-    """
-
-    name: str
-    code: str
-    summary: str
-    paper: str
-    access: str
-    surfaces: frozenset[str]
-    stage: Stage = "test"
-    excluded: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    minimum_norm: bool = False
-
-    def reason_against(self, surface: str) -> str | None:
-        """Why the attack does not run on a surface; None where it does."""
-        if surface in self.surfaces:
-            return None
-        return self.excluded.get(surface, f"{self.name} is not defined on {surface}")
+BUILT_IN: Final = "robustarena"  # the origin of what ships
 
 
-@dataclass(frozen=True, slots=True)
-class DefenseEntry:
-    """A defense: code that hardens, the stage at which it does, and the tasks it is defined for."""
+class Entry(Protocol):
+    """What can be registered. kind: what one is called in messages: attack, task, suite. Imports no torch."""
 
-    name: str
-    code: str
-    summary: str
-    paper: str
-    stage: Stage
-    surfaces: frozenset[str]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    kind: ClassVar[str]
 
+    @property
+    def name(self) -> str: ...
 
-@dataclass(frozen=True, slots=True)
-class TaskEntry:
-    """A task and what it offers.
-
-    code: a function without arguments that makes the task. facts: a torch-free module with data_hash(split).
-    surfaces: where it can be attacked. models: its reference models, each a folder under `folder`. libraries: whose
-    versions change its numbers, and so are part of a cell's id. own_data: a function that makes the task
-    from a tasks.data.OwnData, a user's own; empty where there is none.
-    """
-
-    name: str
-    code: str
-    facts: str
-    summary: str
-    surfaces: tuple[str, ...]
-    models: tuple[str, ...]
-    folder: str
-    libraries: tuple[str, ...] = ("torch", "numpy")
-    own_data: str = ""
+    @property
+    def summary(self) -> str: ...
 
 
-Entry = AttackEntry | DefenseEntry | TaskEntry
-E = TypeVar("E", AttackEntry, DefenseEntry, TaskEntry)
-_KINDS: Final = {AttackEntry: "attack", DefenseEntry: "defense", TaskEntry: "task"}
+E = TypeVar("E", bound=Entry)
 
 
 class Registry:
     """Entries by kind and name. A name registered twice is refused: on a board a silent overwrite is a wrong row."""
 
     def __init__(self) -> None:
-        self._entries: dict[type, dict[str, Entry]] = {kind: {} for kind in _KINDS}
+        self._entries: dict[type, dict[str, Any]] = {}
         self._origins: dict[tuple[type, str], str] = {}
         self._plugins: dict[str, str] = {}
 
-    def add(self, *entries: Entry, origin: str = "robustarena") -> None:
+    def add(self, *entries: Entry, origin: str = BUILT_IN) -> None:
         """Adds entries; raises DuplicateName, naming both origins."""
         for entry in entries:
             kind, key = type(entry), (type(entry), entry.name)
             if key in self._origins:
                 raise DuplicateName(
-                    f"{_KINDS[kind]} {entry.name!r} of {origin} is already registered by {self._origins[key]}; "
+                    f"{kind.kind} {entry.name!r} of {origin} is already registered by {self._origins[key]}; "
                     "choose another name"
                 )
-            self._entries[kind][entry.name] = entry
+            self._entries.setdefault(kind, {})[entry.name] = entry
             self._origins[key] = origin
 
+    def find(self, kind: type[E], name: str) -> E:
+        """The entry of that kind and name; raises UnknownName with the nearest ones."""
+        known: dict[str, E] = self._entries.get(kind, {})
+        if name not in known:
+            raise UnknownName.among(kind.kind, name, known)
+        return known[name]
+
+    def all(self, kind: type[E]) -> tuple[E, ...]:
+        """Every entry of a kind, in the order in which they were added."""
+        return tuple(self._entries.get(kind, {}).values())
+
     def attack(self, name: str) -> AttackEntry:
-        """The attack of that name; raises UnknownName with the nearest ones."""
-        return self._get(AttackEntry, name)
+        return self.find(AttackEntry, name)
 
     def defense(self, name: str) -> DefenseEntry:
-        return self._get(DefenseEntry, name)
+        return self.find(DefenseEntry, name)
 
     def task(self, name: str) -> TaskEntry:
-        return self._get(TaskEntry, name)
+        return self.find(TaskEntry, name)
 
     def attacks(self) -> tuple[AttackEntry, ...]:
-        return self._all(AttackEntry)
+        return self.all(AttackEntry)
 
     def defenses(self) -> tuple[DefenseEntry, ...]:
-        return self._all(DefenseEntry)
+        return self.all(DefenseEntry)
 
     def tasks(self) -> tuple[TaskEntry, ...]:
-        return self._all(TaskEntry)
+        return self.all(TaskEntry)
+
+    def threat(self, text: str) -> Threat:
+        """A threat on a surface that is registered; raises InvalidThreat and UnknownName."""
+        return self.checked(Threat.parse(text))
+
+    def checked(self, threat: Threat) -> Threat:
+        """The threat, where its surface is registered and has such budgets; raises InvalidThreat and UnknownName."""
+        surface = self.surface_of(threat)
+        surface.check_norm(threat.norm)
+        surface.check_budget(threat.norm, threat.budget)
+        return threat
+
+    def surface_of(self, threat: Threat) -> SurfaceEntry:
+        return self.find(SurfaceEntry, threat.surface)
+
+    def misfit(self, attack: AttackEntry, threat: Threat, task: TaskEntry | None = None) -> str:
+        """Why an attack does not run under a threat, on a task where one is given; empty where it does."""
+        offers = self.surface_of(threat).offers
+        return attack.lacks(offers if task is None else (offers - ANSWERS) | task.answers)
 
     @property
     def plugins(self) -> Mapping[str, str]:
-        """What was loaded from outside: a file's SHA-256 or a package's version, by origin. Part of a cell's id."""
+        """What was loaded from outside: a file's SHA-256 or a package's version, by origin."""
         return MappingProxyType(self._plugins)
+
+    def plugins_of(self, *entries: Entry) -> dict[str, str]:
+        """The plugins that these entries come from: part of the id of a cell that is measured with them."""
+        origins = {self._origins[type(entry), entry.name] for entry in entries}
+        return {origin: digest for origin, digest in sorted(self._plugins.items()) if origin in origins}
 
     def load_entry_points(self) -> None:
         """Loads every installed package of the entry-point group."""
@@ -158,24 +142,13 @@ class Registry:
         if spec is None or spec.loader is None:
             raise DataError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        # Entries name code as "module:name"; the module must be found under its name again.
-        import sys
-
+        # Entries may name code as "module:name"; the module must be found under its name again.
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         if not callable(getattr(module, "register", None)):
             raise DataError(f"{path} has no function register(registry); see docs/extending.md")
         self._plugins[origin] = digest
         module.register(_Named(self, origin))
-
-    def _get(self, kind: type[E], name: str) -> E:
-        found = self._entries[kind].get(name)
-        if found is None:
-            raise UnknownName.among(_KINDS[kind], name, self._entries[kind])
-        return found  # type: ignore[return-value]
-
-    def _all(self, kind: type[E]) -> tuple[E, ...]:
-        return tuple(self._entries[kind].values())  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +162,10 @@ class _Named:
         self.registry.add(*entries, origin=self.origin)
 
 
-def resolve(code: str) -> Callable[..., Any]:
-    """The object that `module:name` names. This is where torch gets imported."""
+def resolve(code: Code) -> Callable[..., Any]:
+    """What an entry names or holds. This is where torch gets imported."""
+    if callable(code):
+        return code
     module, _, name = code.partition(":")
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]

@@ -7,19 +7,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
+from adversarial.entries import Access
 from adversarial.errors import InvalidThreat
+from adversarial.surfaces import ENTRIES
 
 
-Surface = Literal["pixels", "waveform", "words", "characters", "embeddings", "observations", "rewards", "training-set"]
 Norm = Literal["linf", "l2", "l1", "l0", "snr"]
-Access = Literal["gradient", "scores", "labels", "none", "surrogate"]
 
-SURFACES: Final[tuple[str, ...]] = get_args(Surface)
 NORMS: Final[tuple[str, ...]] = get_args(Norm)
 ACCESSES: Final[tuple[str, ...]] = get_args(Access)
 
-CONTINUOUS_SURFACES: Final = ("pixels", "waveform", "embeddings", "observations")
-WORD_SURFACES: Final = ("words", "characters")
+BUILT_IN: Final = {surface.name: surface for surface in ENTRIES}
 
 LARGEST: Final = 3.4e38  # number of float32, in which attacks reckon
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
@@ -37,10 +35,11 @@ class Threat:
     budget: in the norm's unit: input units for linf, l2 and l1 (for observations multiples of the environment's
     fixed scale), a count for l0 (pixels, words), decibels for snr (more is a weaker attacker). inf means unbounded,
     for snr -inf does.
+    surface: a registered one; Registry.threat looks it up.
     share: of an episode's steps that may be attacked, 0 < share <= 1. query_limit: answers a row may ask for.
     """
 
-    surface: Surface
+    surface: str
     norm: Norm
     budget: float
     access: Access = "gradient"
@@ -48,17 +47,14 @@ class Threat:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        _one_of("surface", self.surface, SURFACES)
         _one_of("norm", self.norm, NORMS)
         _one_of("access", self.access, ACCESSES)
         if math.isnan(self.budget) or (self.norm != "snr" and self.budget < 0):
             raise InvalidThreat(f"budget must be a number of at least 0, got {self.budget}")
         if LARGEST < abs(self.budget) < math.inf:
             raise InvalidThreat(f"budget must be below {LARGEST:g}, or inf where there is no bound, got {self.budget}")
-        if self.norm == "snr" and self.surface != "waveform":
-            raise InvalidThreat(f"the norm snr bounds waveforms only, not {self.surface}")
-        if self.surface in WORD_SURFACES and self.norm != "l0":
-            raise InvalidThreat(f"{self.surface} are counted: use {self.surface}-l0:<count>, not {self.norm}")
+        if self.surface in BUILT_IN:  # those of plugins are looked up where a registry is at hand
+            BUILT_IN[self.surface].check_norm(self.norm)
         if not 0 < self.share <= 1:
             raise InvalidThreat(f"share of steps must be in (0, 1], got {self.share}")
         if self.query_limit is not None and not 1 <= self.query_limit < 1 << 63:
@@ -85,8 +81,7 @@ class Threat:
     def parse(cls, text: str) -> Threat:
         """The inverse of str. A text without `@access` means gradient access; a budget may be a fraction, `8/255`.
 
-        Raises InvalidThreat, saying the expected form, and for pixels-linf above 1, the whole range of a pixel: such
-        a budget is nearly always one of 255 levels, `8` for `8/255`, and would break every model.
+        Raises InvalidThreat, saying the expected form, and for a budget beyond the surface's whole range.
         """
         if not isinstance(text, str):
             raise InvalidThreat(f"a threat is a text like pixels-linf:0.1@gradient, got {text!r:.80}")
@@ -101,11 +96,8 @@ class Threat:
             raise InvalidThreat(f"cannot read threat {text!r}: {error}") from None
         queries = int(found["queries"]) if found["queries"] else None
         threat = cls(found["surface"], found["norm"], budget, found["access"], queries, share)  # type: ignore[arg-type]
-        if threat.surface == "pixels" and threat.norm == "linf" and 1 < threat.budget < math.inf:
-            raise InvalidThreat(
-                f"pixels lie in [0, 1], so a budget of {_exact(budget)} is beyond their whole range; "
-                f"for levels of 255 write pixels-linf:{_exact(budget)}/255, for no bound pixels-linf:inf"
-            )
+        if threat.surface in BUILT_IN:
+            BUILT_IN[threat.surface].check_budget(threat.norm, threat.budget)
         return threat
 
     def with_access(self, access: Access) -> Threat:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from adversarial.borrowing import borrowed
+from adversarial.entries import AttackEntry, SurfaceEntry
 from adversarial.errors import AccessDenied, InvalidOption, NotApplicable
 from adversarial.ledger import Ledger
-from adversarial.registry import AttackEntry
+from adversarial.registry import Registry
 from adversarial.spaces import snr_db
 from adversarial.threats import Threat
 from adversarial.victims import Victim
@@ -83,6 +85,7 @@ def attack(
     batch_size: int = 64,
     early_stopping: bool = True,
     half: bool = False,
+    plugins: Sequence[str | Path] = (),
     **params: Any,
 ) -> AttackResult:
     """Attacks a classifier: `attack(model, images, labels, "pgd", "pixels-linf:8/255", steps=40)`.
@@ -98,18 +101,20 @@ def attack(
     where a position is real. scale: positive [dimensions], the unit of observations. fit: inputs and labels, and the
     wanted classes where there are `targets`, that a fitted attack (universal) learns on. surrogates: the models that
     transfer makes its examples on. seed: of all draws; nothing draws from torch's generators. batch_size: rows in one
-    pass. half: search in bfloat16, confirm in float32. params: of the attack, as its page and docstring name them.
+    pass. half: search in bfloat16, confirm in float32. plugins: files with attacks and surfaces of one's own. params:
+    of the attack, as its page and docstring name them.
     An attack that looks for the nearest success may be given a budget of inf; with a finite one, successes beyond it do
     not count.
     Raises UnknownName, InvalidThreat, InvalidOption, DataError, ModelError, NotApplicable, AccessDenied where the
     threat allows less than the attack asks for, and AuditFailure if an attack or the model breaks the rules.
     """
-    run = _Run.of(threat, seed, batch_size)
+    run = _Run.of(threat, seed, batch_size, plugins)
     (name,) = _names(attack)
-    entry = catalog().attack(name)
+    entry = run.registry.attack(name)
     others = tuple(surrogates) if isinstance(surrogates, Sequence) else (surrogates,)
     with borrowed(model, *others):
-        task, victim = array_task(inputs, labels, targets=targets, mask=mask, scale=scale, fit=fit), as_victim(model)
+        task = array_task(inputs, labels, targets=targets, mask=mask, scale=scale, fit=fit, surface=run.surface)
+        victim = as_victim(model)
         rivals = tuple(as_victim(other) for other in others)
         for each in (victim, *rivals):
             look_at(each, task)
@@ -142,6 +147,7 @@ def evaluate(
     scale: Array | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    plugins: Sequence[str | Path] = (),
 ) -> Evaluation:
     """Measures a classifier clean and under attacks: `evaluate(model, images, labels, threat="pixels-linf:8/255")`.
 
@@ -150,10 +156,10 @@ def evaluate(
     raises. Other arguments and errors as for attack. Robust accuracy is the worst case per example over the attacks and
     the clean pass.
     """
-    run = _Run.of(threat, seed, batch_size)
-    entries = [catalog().attack(name) for name in _names(attacks)]
+    run = _Run.of(threat, seed, batch_size, plugins)
+    entries = [run.registry.attack(name) for name in _names(attacks)]
     with borrowed(model):
-        task, victim = array_task(inputs, labels, mask=mask, scale=scale), as_victim(model)
+        task, victim = array_task(inputs, labels, mask=mask, scale=scale, surface=run.surface), as_victim(model)
         look_at(victim, task)
         device = task.inputs.values.device
         clean = measure_static(task, victim, Trial(None, None, batch_size=run.batch_size, device=device), Ledger())
@@ -184,20 +190,26 @@ def evaluate(
 class _Run:
     """What holds for every attack of a call."""
 
+    registry: Registry
     threat: Threat
     seed: int
     batch_size: int
 
     @classmethod
-    def of(cls, threat: str | Threat, seed: object, batch_size: object) -> _Run:
-        """Raises InvalidThreat and InvalidOption."""
-        parsed = threat if isinstance(threat, Threat) else Threat.parse(threat)
-        return cls(parsed, whole_number("seed", seed, 0), whole_number("batch_size", batch_size, 1))
+    def of(cls, threat: str | Threat, seed: object, batch_size: object, plugins: Sequence[str | Path]) -> _Run:
+        """Raises InvalidThreat, InvalidOption, UnknownName, and DataError for a plugin that does not fit."""
+        registry = catalog(plugins)
+        parsed = registry.checked(threat) if isinstance(threat, Threat) else registry.threat(threat)
+        return cls(registry, parsed, whole_number("seed", seed, 0), whole_number("batch_size", batch_size, 1))
+
+    @property
+    def surface(self) -> SurfaceEntry:
+        return self.registry.surface_of(self.threat)
 
     def trial(self, entry: AttackEntry, params: Mapping[str, Any], device: torch.device) -> Trial:
         """Raises NotApplicable where the attack is not defined on the threat's surface."""
         threat = self.threat
-        if (reason := entry.reason_against(threat.surface)) is not None:
+        if reason := self.registry.misfit(entry, threat):
             raise NotApplicable(f"{entry.name} on {threat.surface}: {reason}")
         if entry.access in ("none", "surrogate"):
             threat = threat.with_access("none" if entry.access == "none" else "surrogate")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from adversarial.borrowing import weights_device
+from adversarial.entries import AttackEntry, SurfaceEntry
 from adversarial.errors import DataError, InvalidOption, ModelError, RobustArenaError, UnknownName
 from adversarial.inputs import Inputs
-from adversarial.registry import AttackEntry, resolve
+from adversarial.registry import resolve
 from adversarial.victims import ModuleVictim, Victim, ask
 from tasks.measuring.arrays import ArrayTask
 
@@ -33,6 +34,7 @@ def array_task(
     mask: Array | None = None,
     scale: Array | None = None,
     fit: tuple[Array, ...] | None = None,
+    surface: SurfaceEntry,
 ) -> ArrayTask:
     """The task of a call's arguments, on the device of its inputs. Raises DataError."""
     values = as_floats("inputs", inputs)
@@ -53,6 +55,7 @@ def array_task(
         None if targets is None else as_classes("targets", targets, device),
         None if scale is None else as_floats("scale", scale).to(device),
         learned,
+        surface,
     )
 
 
@@ -160,7 +163,7 @@ def bound(entry: AttackEntry, params: Mapping[str, Any]) -> partial[Any]:
         fitting = {int: (int, np.integer), float: (int, float, np.number)}.get(kind, (kind,))
         if known[name] is not None and (not isinstance(value, fitting) or isinstance(value, bool) != (kind is bool)):
             raise InvalidOption(f"{entry.name}: {name} must be of type {kind.__name__}, got {value!r:.80}")
-    return partial(function, **{**entry.defaults, **params})
+    return partial(function, **{**entry.params, **params})
 
 
 def whole_number(name: str, value: object, least: int) -> int:

@@ -10,18 +10,21 @@ from adversarial.attacks import ENTRIES as ATTACKS
 from adversarial.defenses import ENTRIES as DEFENSES
 from adversarial.errors import DataError, RobustArenaError
 from adversarial.registry import Registry
+from adversarial.surfaces import ENTRIES as SURFACES
+from benchmarks.running import ENTRIES as EXECUTORS
+from benchmarks.suites import ENTRIES as SUITES
 from tasks import ENTRIES as TASKS
 
 
-def catalog(plugins: Sequence[Path] = ()) -> Registry:
-    """A registry with all that is known; raises DuplicateName and DataError for a plugin that does not fit."""
+def catalog(plugins: Sequence[str | Path] = ()) -> Registry:
+    """All that is known. plugins: files; raises DuplicateName and DataError for one that does not fit."""
     registry = Registry()
-    registry.add(*ATTACKS, *DEFENSES, *TASKS)
+    registry.add(*SURFACES, *ATTACKS, *DEFENSES, *TASKS, *SUITES, *EXECUTORS)
     with _explained("a package of the entry-point group"):
         registry.load_entry_points()
     for path in plugins:
         with _explained(str(path)):
-            registry.load_plugin(path)
+            registry.load_plugin(Path(path))
     return registry
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adversarial.entries import SurfaceEntry
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
 from tasks.models import bring, parse
@@ -13,16 +16,18 @@ if TYPE_CHECKING:
     from adversarial.victims import Victim
 
 
-def list_attacks(surface: str | None = None) -> tuple[str, ...]:
+def list_attacks(surface: str | None = None, plugins: Sequence[str | Path] = ()) -> tuple[str, ...]:
     """The names that `attack` and `evaluate` take; with a surface (`pixels`, `waveform`, `words`, `characters`,
     `embeddings`, `observations`) those that run there."""
-    entries = [entry for entry in catalog().attacks() if entry.name != "none"]
-    return tuple(entry.name for entry in entries if surface is None or entry.reason_against(surface) is None)
+    registry = catalog(plugins)
+    offers = None if surface is None else registry.find(SurfaceEntry, surface).offers
+    entries = [entry for entry in registry.attacks() if entry.name != "none"]
+    return tuple(entry.name for entry in entries if offers is None or not entry.lacks(offers))
 
 
-def list_models() -> tuple[str, ...]:
+def list_models(plugins: Sequence[str | Path] = ()) -> tuple[str, ...]:
     """The reference models that ship, as `task/model`, which load_model takes."""
-    return tuple(f"{task.name}/{model}" for task in catalog().tasks() for model in task.models)
+    return tuple(f"{task.name}/{model}" for task in catalog(plugins).tasks() for model in task.models)
 
 
 def load_model(source: str, task: str | None = None, device: str = "cpu") -> Victim:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import UnknownName
-from adversarial.registry import TaskEntry, resolve
+from adversarial.registry import resolve
 from tasks.models.cards import Card, read_card
 
 

@@ -15,8 +15,9 @@ from stores import KEY, STRANGER
 from benchmarks.catalog import catalog
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import PlannedCell, Settings
+from benchmarks.running.workplace import Workplace
 from benchmarks.submitting.entry import Submission, cells_of, pack
-from benchmarks.suites import suite_named
+from benchmarks.suites.suite import suite_named
 from benchmarks.verifying.bundles import verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import Bundle, open_bundle
@@ -51,6 +52,7 @@ class Honest:
     cells: Sequence[PlannedCell]
     results: Mapping[str, tuple[Result, bytes]]
     suite: str
+    place: Workplace
 
     def bundle(self, folder: Path, change: Change = lambda result, data: (result, data)) -> Path:
         """Packs the records as `change` makes them."""
@@ -97,16 +99,17 @@ def measured(folder: Path, task: str, suite: str = "mini@1", attacks: Sequence[s
     source = f"torch:{folder / 'model'}"
     facts = EntryFacts(name="mine", task=task, defense="none", url="", licence="")
     submitted = Submission(facts, source, bring(parse(source), task, torch.device("cpu")))
-    cells = cells_of(submitted, suite_named(suite), catalog(), Settings(limit=limit))
-    unranked = suite_named(suite).unrealisable
+    cells = cells_of(submitted, suite_named(catalog(), suite), catalog(), Settings(limit=limit))
+    unranked = suite_named(catalog(), suite).unrealisable
     wanted = [
         cell
         for cell in cells
         if cell.cell.attack in ("none", *attacks) and not cell.cell.threat.startswith(tuple(unranked))
     ]
-    found = {cell.id: measure(cell) for cell in wanted}
+    place = Workplace(sources={(task, "mine"): source})
+    found = {cell.id: measure(cell, place) for cell in wanted}
     results = {cell_id: (one.result, one.evidence) for cell_id, one in found.items()}
-    return Honest(submitted, cells, results, f"{suite}-limit{limit}")
+    return Honest(submitted, cells, results, f"{suite}-limit{limit}", place)
 
 
 def examples(result: Result) -> Examples:
@@ -132,7 +135,7 @@ def values_of(bundle: Bundle, attack: str) -> tuple[float, ...]:
 
 
 def row_of(entry: Bundle, stronger: Sequence[Bundle] = ()) -> TaskRow:
-    suite, manifest = suite_named("mini@1"), entry.manifest
+    suite, manifest = suite_named(catalog(), "mini@1"), entry.manifest
     facts = SuiteFacts(manifest.suite, dict(suite.ranking_threats), tuple(suite.unrealisable))
     return msgspec.json.decode(score_entry(entry, stronger, facts).row, type=TaskRow)
 

@@ -16,15 +16,17 @@ from torch import Tensor
 
 from adversarial.attacks import ENTRIES
 from adversarial.audit import audit
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable, QueryLimitReached
 from adversarial.goals import Flip
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
-from adversarial.registry import AttackEntry, resolve
+from adversarial.registry import resolve
+from adversarial.signatures import _read, parameters
 from adversarial.spaces import Space, embeddings, observations, pixels, waveform, words
-from adversarial.threats import SURFACES, Threat
+from adversarial.threats import BUILT_IN, Threat
 
 
 ROWS = 6
@@ -35,8 +37,10 @@ ZERO = {**dict.fromkeys(BUDGETS, 0.0), "waveform": float("inf")}
 HOTFLIP = next(entry for entry in ENTRIES if entry.name == "hotflip")
 # The search for a given transcript needs a transcriber: tests/test_ctc_target.py has one.
 GENERAL = [entry for entry in ENTRIES if entry.name != "cw-ctc"]
-PAIRS = [(entry, surface) for entry in GENERAL for surface in TESTED if surface in entry.surfaces]
-MISFITS = [(entry, surface) for entry in ENTRIES for surface in TESTED if surface not in entry.surfaces]
+# The victims here decide among classes, also on waveforms; nobody writes transcripts.
+OFFERS = {surface: BUILT_IN[surface].offers - {"transcripts"} for surface in TESTED}
+PAIRS = [(entry, surface) for entry in GENERAL for surface in TESTED if not entry.lacks(OFFERS[surface])]
+MISFITS = [(entry, surface) for entry in ENTRIES for surface in TESTED if entry.lacks(OFFERS[surface])]
 
 
 def name(value: object) -> str:
@@ -103,7 +107,7 @@ def space(surface: str, inputs: Inputs, threat: Threat) -> Space:
 
 
 def threat_of(entry: AttackEntry, surface: str, budgets: dict[str, float] = BUDGETS) -> Threat:
-    if entry.name == "jsma" and surface in entry.surfaces:
+    if entry.name == "jsma" and (entry, surface) in PAIRS:
         return Threat(surface, "l0", 2.0 if budgets is BUDGETS else 0.0, entry.access)  # type: ignore[arg-type]
     return Threat(surface, NORMS[surface], budgets[surface], entry.access)  # type: ignore[arg-type]
 
@@ -145,7 +149,7 @@ def problem(
 
 def run(entry: AttackEntry, attacked: Problem, surface: str) -> None:
     """Few steps; what is fitted learns on rows of its own, whose passes are not counted here."""
-    options = dict(entry.defaults)
+    options = parameters(entry)
     for option in ("steps", "binary_steps"):
         if options.get(option, 0) > 5:
             options[option] = 5
@@ -166,7 +170,7 @@ def test_it_stays_inside_leaves_its_input_alone_and_never_lowers_the_loss(entry:
     run(entry, attacked, surface)
     audited = audit(attacked.space, attacked.best.d, before)
     # force wants one class, and leaves rows alone that have it.
-    if "steps" in entry.defaults and entry.name not in ("hotflip-one-step", "force"):
+    if "steps" in parameters(entry) and entry.name not in ("hotflip-one-step", "force"):
         after = attacked.goal.loss(victim(audited.inputs), "ce")
         assert bool((after >= attacked.goal.loss(victim(before), "ce") - 1e-5).all())
         assert bool((audited.distance > 0).all())
@@ -241,12 +245,9 @@ def test_rows_that_are_done_leave_at_once(surface: str) -> None:
 
 @pytest.mark.parametrize(("entry", "surface"), MISFITS, ids=name)
 def test_a_pair_that_does_not_fit_says_why(entry: AttackEntry, surface: str) -> None:
-    reason = entry.reason_against(surface)
-    assert reason is not None
-    assert len(reason) > 20
-    if surface == "waveform" or entry.name == "force":
-        return  # what does not fit here is the transcriber, which has no class decision; the victim here has one. And
-        # to force one action is a search for one class wherever there are some: what lacks is the episode.
+    assert len(entry.lacks(OFFERS[surface])) > 20
+    if entry.name == "force":
+        return  # to force one action is a search for one class wherever there are some: what lacks is the episode
     attacked, _ = problem(entry, surface, threat_of(entry, surface))
     with pytest.raises(NotApplicable):
         run(entry, attacked, surface)
@@ -264,22 +265,21 @@ def test_no_attack_file_names_a_surface(entry: AttackEntry) -> None:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in (one for part in tree.body if not isinstance(part, ast.Assign) for one in ast.walk(part)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            assert not any(surface in node.value.split() for surface in SURFACES), node.value
+            assert not any(surface in node.value.split() for surface in BUILT_IN), node.value
         named = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-        assert named not in SURFACES
+        assert named not in BUILT_IN
         assert named != "surface"
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=name)
-def test_registered_defaults_are_the_functions_own(entry: AttackEntry) -> None:
-    parameters = inspect.signature(resolve(entry.code)).parameters
-    options = {key: p.default for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    assert set(entry.defaults) == set(options)
-    named_first = next(one for one in ENTRIES if one.code == entry.code)  # a function may have several names
-    if named_first is entry and entry.name != "hotflip":
-        assert dict(entry.defaults) == options
+def test_parameters_are_read_as_the_function_has_them_without_importing_it(entry: AttackEntry) -> None:
+    signature = inspect.signature(resolve(entry.code)).parameters
+    options = {key: p.default for key, p in signature.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    module, _, function = str(entry.code).partition(":")
+    assert dict(_read(module, function)) == options
+    assert parameters(entry) == {**options, **entry.params}
 
 
 @pytest.mark.parametrize("surface", ["pixels", "observations"])

@@ -24,7 +24,8 @@ from benchmarks.catalog import catalog
 from benchmarks.checking.report import Report, check_model
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, Settings, plan_cells
-from benchmarks.suites import suite_named
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import suite_named
 from tasks.data import OwnData
 from tasks.image import task as image
 from tasks.measuring.protocol import Trial
@@ -241,11 +242,11 @@ def test_a_surrogate_whose_vectors_have_another_shape_makes_no_cell(tmp_path: Pa
     hf_models.save_text(tmp_path / "reader", "Bert")
     source = f"hf:{tmp_path / 'reader'}"
     model = ModelRef("mine", bring(parse(source), TEXT, CPU).hash, "none", source=source)
-    planned = plan_cells(suite_named("mini@2"), catalog(), Settings(limit=4), models={TEXT: (model,)})
+    planned = plan_cells(suite_named(catalog(), "mini@2"), catalog(), Settings(limit=4), models={TEXT: (model,)})
     cells = [cell for cell in planned if cell.cell.attack == "transfer"]
     assert {cell.cell.threat.split("-")[0] for cell in cells} == {"embeddings", "words"}
     for cell in cells:
-        result = measure(cell).result
+        result = measure(cell, Workplace(sources={(TEXT, "mine"): source})).result
         if cell.cell.threat.startswith("words"):
             assert result.status == "ok", result
             continue

@@ -23,7 +23,8 @@ from benchmarks.catalog import catalog
 from benchmarks.running.executors import Executor, Process, Serial
 from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.running.runner import run_cells
-from benchmarks.suites import MINI_1
+from benchmarks.running.workplace import NOWHERE
+from benchmarks.suites.mini_1 import SUITE as MINI_1
 from leaderboard.records.run_folder import RunFolder
 from tasks.measuring.protocol import Task, Trial
 
@@ -51,7 +52,7 @@ def records(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("reference")
-    run_cells(cells(), RunFolder(folder), Serial(), Silent())
+    run_cells(cells(), NOWHERE, RunFolder(folder), Serial(), Silent())
     return records(folder)
 
 
@@ -60,7 +61,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_any_order_and_any_number_of_workers_give_the_same_bytes(
     reference: dict[str, bytes], tmp_path: Path, executor: Executor
 ) -> None:
-    run_cells(cells()[::-1], RunFolder(tmp_path), executor, Silent())
+    run_cells(cells()[::-1], NOWHERE, RunFolder(tmp_path), executor, Silent())
     assert records(tmp_path) == reference
 
 

@@ -18,7 +18,8 @@ from benchmarks.running import measuring
 from benchmarks.running.devices import checked_device
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import Settings, as_plan, plan_cells
-from benchmarks.suites import suite_named
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import suite_named
 from benchmarks.verifying import cells as rechecking
 from benchmarks.verifying.bundles import verify
 
@@ -59,29 +60,29 @@ class SeeingTask:
 def test_model_surrogates_and_trial_are_on_the_device_that_was_named(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite, task = suite_named("mini@2"), SeeingTask()
+    suite, task = suite_named(catalog(), "mini@2"), SeeingTask()
     cells = plan_cells(suite, catalog(), Settings(device=checked_device(device), limit=8))
     (planned,) = (
         one for one in cells if one.group == (TASK, "undefended") and one.cell.attack == "transfer" and not one.reason
     )
-    assert planned.surrogate_folders
+    assert planned.surrogates
     assert planned.cell.device == device.partition(":")[0]
     monkeypatch.setattr(measuring, "_task", lambda *_: task)
     measuring._loaded.cache_clear()
-    found = measure(planned).result
+    found = measure(planned, Workplace.of(device=device)).result
     measuring._loaded.cache_clear()
     assert found.reason.startswith("Stop"), found.reason
-    assert set(task.victims) == set(task.trials) == {torch.device(device)}
-    assert len(task.victims) == 1 + len(planned.surrogate_folders)
+    first = torch.device("cuda:0" if device == "cuda" else device)
+    assert set(task.victims) == set(task.trials) == {first}
+    assert len(task.victims) == 1 + len(planned.surrogates)
 
 
 def test_devices_of_one_class_share_their_cells_and_their_board() -> None:
     one, other = (Settings(device=name, limit=8) for name in ("cuda:0", "cuda:1"))
-    cells = [plan_cells(suite_named("mini@1"), catalog(), settings) for settings in (one, other)]
-    plans = [as_plan(suite_named("mini@1"), found, settings) for found, settings in zip(cells, (one, other))]  # noqa: B905
+    cells = [plan_cells(suite_named(catalog(), "mini@1"), catalog(), settings) for settings in (one, other)]
+    plans = [as_plan(suite_named(catalog(), "mini@1"), found, settings) for found, settings in zip(cells, (one, other))]  # noqa: B905
     assert plans[0] == plans[1]
     assert plans[0].suite.endswith("-cuda")
-    assert {cell.device for cell in cells[1]} == {"cuda:1"}
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +105,16 @@ def test_verification_asks_the_model_where_it_is_told_to(
         seen["brought"].add(device)
         return bring(source, task, torch.device("cpu"), data)
 
-    def of_trial(planned: Any) -> Any:
+    def of_trial(planned: Any, place: Any) -> Any:
         import dataclasses
 
-        found = trial(planned)
+        found = trial(planned, place)
         seen["trial"].add(found.device)
         return dataclasses.replace(found, device=torch.device("cpu"))
 
-    def of_measure(planned: Any) -> Any:
-        import dataclasses
-
-        seen["measured"].add(torch.device(planned.device))
-        return measured(dataclasses.replace(planned, device="cpu"))
+    def of_measure(planned: Any, place: Any) -> Any:
+        seen["measured"] |= set(map(torch.device, place.devices))
+        return measured(planned, place.on("cpu"))
 
     monkeypatch.setattr(bringing, "bring", on_cpu)
     monkeypatch.setattr(rechecking, "_trial", of_trial)

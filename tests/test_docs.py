@@ -22,7 +22,7 @@ from adversarial.spaces import pixels
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim
 from benchmarks.catalog import catalog
-from benchmarks.suites import SUITES
+from benchmarks.suites import ENTRIES as SUITES
 
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def test_every_attack_names_its_paper_in_its_files_first_lines() -> None:
 
 def test_every_task_and_suite_is_on_a_page() -> None:
     everything = "".join(path.read_text(encoding="utf-8") for path in PAGES)
-    for name in (*(task.name for task in catalog().tasks()), *SUITES):
+    for name in (*(task.name for task in catalog().tasks()), *(suite.name for suite in SUITES)):
         assert f"`{name}`" in everything, name
 
 

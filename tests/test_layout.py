@@ -74,8 +74,8 @@ def test_no_import_of_torch_or_textattack_where_it_is_not_wanted() -> None:
         "import leaderboard.printing.table, leaderboard.printing.export, leaderboard.records.run_folder",
         "import adversarial, tasks, benchmarks.cli.main, benchmarks.catalog; benchmarks.catalog.catalog()",
         "import robustarena as r; r.list_attacks('pixels'), r.list_models(), r.load_model, r.Threat, r.__version__",
-        "import benchmarks.running.planning as p, benchmarks.suites as s, benchmarks.catalog as c; "
-        "p.plan_cells(s.MINI_1, c.catalog(), p.Settings())",
+        "import benchmarks.running.planning as p, benchmarks.suites.mini_1 as s, benchmarks.catalog as c; "
+        "p.plan_cells(s.SUITE, c.catalog(), p.Settings())",
     ],
 )
 def test_listing_planning_and_boards_import_no_torch(statement: str) -> None:

@@ -89,8 +89,9 @@ def test_no_verdict_where_the_machine_fails(
 def test_a_cell_is_measured_again_however_slow_the_machine(honest: Honest) -> None:
     (planned,) = (one for one in honest.cells if one.id in honest.results and one.cell.attack != "none")
     hurried = dataclasses.replace(planned, timeout_seconds=1e-9)
-    assert measure(hurried).result.status == "timeout"
-    check = measured_again(honest.results[planned.id][0], hurried, CellCheck(planned.id, "", "re-scored"))
+    assert measure(hurried, honest.place).result.status == "timeout"
+    before = CellCheck(planned.id, "", "re-scored")
+    check = measured_again(honest.results[planned.id][0], hurried, before, honest.place)
     assert check.detail == "the same to the last digit"
 
 
@@ -121,12 +122,13 @@ def test_a_column_that_differs_a_little_is_corrected(
     shown = examples(seen(path, verdict).records[check.id])
     assert shown == examples(honest.results[check.id][0])
 
-    def none_broken(_: object) -> Measured:
+    def none_broken(*_: object) -> Measured:
         result, data = flattered(*honest.results[check.id])
         return Measured(result, data, 0.0, 0)
 
     monkeypatch.setattr(rechecking, "measure", none_broken)  # nor does a lucky machine lift what is claimed
-    assert not measured_again(honest.results[check.id][0], _planned(honest, check.id), check).columns
+    again = measured_again(honest.results[check.id][0], _planned(honest, check.id), check, honest.place)
+    assert not again.columns
 
 
 def _planned(honest: Honest, cell_id: str) -> measuring.PlannedCell:

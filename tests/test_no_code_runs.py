@@ -177,7 +177,7 @@ def test_the_code_would_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_nothing_of_a_model_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())  # spares a process for each
+    monkeypatch.setattr("benchmarks.running.executors.Process", Serial)  # spares a process for each
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     trap, mark, folder = TRAPS[name], tmp_path / MARK, tmp_path / "model"
     folder.mkdir()

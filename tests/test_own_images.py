@@ -21,7 +21,7 @@ from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
-from benchmarks.suites import suite_named
+from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
@@ -171,13 +171,16 @@ def test_cells_are_of_the_data(arena: Arena, tmp_path: Path) -> None:
     other = prepared(write_pictures(tmp_path / "more", 9), IMAGE, tmp_path)
     models = {IMAGE: (ModelRef("mine", "h" * 64, "none", source=arena.models["torch"]),)}
     found = [
-        {cell.id for cell in plan_cells(suite_named("mini@1"), catalog(), Settings(data=data), models=models)}
+        {
+            cell.id
+            for cell in plan_cells(suite_named(catalog(), "mini@1"), catalog(), Settings(data=data), models=models)
+        }
         for data in (None, arena.data, other)
     ]
     assert len({len(ids) for ids in found}) == 1
     assert len(set.union(*found)) == sum(map(len, found))
     copy = Settings(data=prepared(arena.source, IMAGE, tmp_path))
-    again = plan_cells(suite_named("mini@1"), catalog(), copy, models=models)
+    again = plan_cells(suite_named(catalog(), "mini@1"), catalog(), copy, models=models)
     assert {cell.id for cell in again} == found[1]
     assert {cell.cell.data_hash for cell in again} == {arena.data.data_hash("test")} != {other.data_hash("test")}
 
@@ -202,7 +205,7 @@ def test_models_that_do_not_read_the_data_say_so(arena: Arena, tmp_path: Path) -
 
 def test_transfer_needs_a_model_that_reads_the_data(arena: Arena) -> None:
     model = ModelRef("mine", "h" * 64, "none", source=arena.models["torch"])
-    cells = plan_cells(suite_named("mini@2"), catalog(), Settings(data=arena.data), models={IMAGE: (model,)})
+    cells = plan_cells(suite_named(catalog(), "mini@2"), catalog(), Settings(data=arena.data), models={IMAGE: (model,)})
     (transfer,) = (cell for cell in cells if cell.cell.attack == "transfer")
     assert transfer.reason == "transfer needs another reference model of the task that reads the data"
     record = measure(transfer).result
@@ -232,7 +235,7 @@ def test_reference_models_read_pictures_like_theirs_on_a_board_of_its_own(tmp_pa
     assert (own, bundled) == (name, "mini@1-limit6")
     assert invoke("table", "--out", out).exit_code == 2
     assert " cells, 0 to do" in invoke("plan", "mini@1", *chosen[:6], "--out", out, "--data", data.folder).stdout
-    transfer = plan_cells(suite_named("mini@2"), catalog(), Settings(data=data))
+    transfer = plan_cells(suite_named(catalog(), "mini@2"), catalog(), Settings(data=data))
     assert not [cell.reason for cell in transfer if cell.cell.attack == "transfer" and cell.reason]
 
 
@@ -240,9 +243,11 @@ def test_a_site_shows_the_pictures_under_their_names(arena: Arena, tmp_path: Pat
     arena.submit("torch")
     data = arena.data
     model = ModelRef("my-torch", bring(parse(arena.models["torch"]), IMAGE, CPU, data).hash, "none", source="bundle")
-    planned = plan_cells(suite_named("mini@1"), catalog(), Settings(limit=LIMIT, data=data), models={IMAGE: (model,)})
+    planned = plan_cells(
+        suite_named(catalog(), "mini@1"), catalog(), Settings(limit=LIMIT, data=data), models={IMAGE: (model,)}
+    )
     folder = RunFolder(arena.folder / "runs")
-    folder.write_plan(as_plan(suite_named("mini@1"), planned, Settings(limit=LIMIT, data=data)))
+    folder.write_plan(as_plan(suite_named(catalog(), "mini@1"), planned, Settings(limit=LIMIT, data=data)))
     done = invoke("site", tmp_path / "site", "--suite", arena.suite, "--out", arena.folder / "runs")
     assert done.exit_code == 0, done.output
     (page,) = (tmp_path / "site").rglob("entries/*.html")

@@ -17,7 +17,7 @@ from serving import Place, place, post, reaches, serving, state, until, working
 from stores import KEY, make_bundle
 
 from benchmarks.cli.main import cli
-from benchmarks.suites import SUITES
+from benchmarks.suites import ENTRIES as SUITES
 from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites
 from tasks.data import OwnData

@@ -19,7 +19,8 @@ from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
-from benchmarks.suites import suite_named
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
@@ -67,7 +68,9 @@ def test_no_misspelling_is_a_word_of_the_data(tmp_path: Path) -> None:
 
 
 def cells_on(data: OwnData, model: ModelRef) -> dict[str, PlannedCell]:
-    planned = plan_cells(suite_named("mini@1"), catalog(), Settings(limit=6, data=data), models={TEXT: (model,)})
+    planned = plan_cells(
+        suite_named(catalog(), "mini@1"), catalog(), Settings(limit=6, data=data), models={TEXT: (model,)}
+    )
     return {cell.cell.label: cell for cell in planned}
 
 
@@ -87,7 +90,7 @@ def test_records_are_the_same_whatever_was_read_before(tmp_path: Path) -> None:
     assert bundled().intern(LONG) < len(bundled())
     records = RunFolder(tmp_path / "runs")
     for label, cell in cells_on(data, model).items():
-        again = measure(cell)
+        again = measure(cell, Workplace.of(data=data, sources={(TEXT, "mine"): source}))
         record = records.read_result(cell.id)
         assert record is not None
         assert again.result == msgspec.structs.replace(record, artifacts={}), label

@@ -28,20 +28,20 @@ from torch import Tensor, nn
 from adversarial.attacks import ENTRIES
 from adversarial.attacks.apgd import apgd
 from adversarial.attacks.pgd import pgd
+from adversarial.entries import AttackEntry
 from adversarial.goals import Flip
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import Keys
 from adversarial.losses import class_loss
 from adversarial.problem import Problem
-from adversarial.registry import AttackEntry
 from adversarial.spaces import pixels
-from adversarial.threats import Threat
+from adversarial.threats import BUILT_IN, Threat
 from robustarena import AttackResult, attack, evaluate
 
 
 ROWS, FEATURES, CLASSES = 20, 36, 4
 BROKEN, FLAT = 4, 9  # rows of images that `marked` gives
-PIXEL_ATTACKS = [entry.name for entry in ENTRIES if "pixels" in entry.surfaces and entry.name != "none"]
+PIXEL_ATTACKS = [entry.name for entry in ENTRIES if not entry.lacks(BUILT_IN["pixels"].offers) and entry.name != "none"]
 CHANCE = ("noise", "pgd", "apgd-ce", "apgd-dlr", "apgd-t")  # tensors have no names: draws go by the place among all
 SHORT: dict[str, dict[str, Any]] = {
     "cw": {"binary_steps": 3, "steps": 20, "initial_const": 1.0, "learning_rate": 0.02},

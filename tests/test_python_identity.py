@@ -18,7 +18,8 @@ from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
-from benchmarks.suites import NONE, Suite, TrialSpec
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.bundle.signing import generate_key, save_key
 from tasks.models import bring, parse
 
@@ -147,19 +148,20 @@ def test_a_model_that_changed_since_it_was_planned_is_not_measured_under_its_old
     weights(tmp_path, 1.0)
     source = f"python:{tmp_path / 'net.py'}:make"
     (planned,) = cells(source, brought_hash(tmp_path / "net.py"))
+    place = Workplace(sources={(TASK, "mine"): source})
     weights(tmp_path, 3.0)
-    found = measure(planned).result
+    found = measure(planned, place).result
     assert found.status == "failed"
     assert "another model than when the cells were planned" in found.reason
     weights(tmp_path, 1.0)
-    assert measure(planned).result.status == "ok"
+    assert measure(planned, place).result.status == "ok"
 
 
 @pytest.fixture
 def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     from benchmarks.running.executors import Serial
 
-    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())  # spares a process for each
+    monkeypatch.setattr("benchmarks.running.executors.Process", Serial)  # spares a process for each
     monkeypatch.chdir(tmp_path)
     save_key(tmp_path / "key.pem", generate_key())
 

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from adversarial.entries import AttackEntry
 from adversarial.errors import DataError, DuplicateName, UnknownName
-from adversarial.registry import AttackEntry, Registry, resolve
-from adversarial.threats import CONTINUOUS_SURFACES, SURFACES, Threat
+from adversarial.registry import Registry, resolve
+from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.running.planning import Settings, plan_cells
-from benchmarks.suites import FULL_1, MINI_1, MINI_2, NONE, Suite
+from benchmarks.suites.full_1 import SUITE as FULL_1
+from benchmarks.suites.mini_1 import SUITE as MINI_1
+from benchmarks.suites.mini_2 import SUITE as MINI_2
+from benchmarks.suites.suite import NONE, Suite
 from leaderboard.records.canonical import canonical_json
 
 
 def entry(name: str) -> AttackEntry:
-    return AttackEntry(name, "adversarial.attacks.none:none", "", "", "none", frozenset({"pixels"}))
+    return AttackEntry(name, "adversarial.attacks.none:none", "", "none")
 
 
 def test_unknown_names_come_with_the_nearest() -> None:
@@ -38,9 +42,9 @@ def test_a_name_twice_is_refused_with_both_origins() -> None:
 def test_a_plugin_may_not_replace_ours(tmp_path: Path) -> None:
     path = tmp_path / "sly.py"
     path.write_text(
-        "from adversarial.registry import AttackEntry\n"
+        "from adversarial.entries import AttackEntry\n"
         "def register(registry):\n"
-        "    registry.add(AttackEntry('pgd', 'os:getcwd', '', '', 'none', frozenset()))\n"
+        "    registry.add(AttackEntry('pgd', 'os:getcwd', '', 'none'))\n"
     )
     with pytest.raises(DuplicateName, match=r"plugin sly\.py"):
         catalog([path])
@@ -76,7 +80,13 @@ def test_entries_name_code_that_exists() -> None:
         assert callable(resolve(one.code))
 
 
-CONTINUOUS, WORDS = set(CONTINUOUS_SURFACES), {"words", "characters"}
+CONTINUOUS, WORDS = {"pixels", "waveform", "embeddings", "observations"}, {"words", "characters"}
+TASKS = {
+    "pixels": "image-digits",
+    "waveform": "speech-digits",
+    **dict.fromkeys(("words", "characters", "embeddings"), "sentiment-reviews"),
+    "observations": "control-cartpole",
+}
 CLASSES = CONTINUOUS - {"waveform"}
 
 # The design's table, row by row: where each attack runs, and the entries that are it there.
@@ -104,12 +114,15 @@ PAIRS = {name: surfaces for row in TABLE.values() for name, surfaces in row.item
 
 
 def test_the_pairs_that_fit_are_those_of_the_designs_table() -> None:
-    assert {attack.name: set(attack.surfaces) for attack in catalog().attacks()} == PAIRS
-    for attack in catalog().attacks():
-        for surface in SURFACES:
-            reason = attack.reason_against(surface)
-            assert (reason is None) == (surface in PAIRS[attack.name])
-            assert reason is None or len(reason) > 15
+    registry = catalog()
+    assert {attack.name for attack in registry.attacks()} == set(PAIRS)
+    for attack in registry.attacks():
+        for surface, task in TASKS.items():
+            reason = registry.misfit(
+                attack, Threat(surface, "l0" if surface in WORDS else "linf", 1), registry.task(task)
+            )
+            assert (reason == "") == (surface in PAIRS[attack.name]), (attack.name, surface)
+            assert not reason or len(reason) > 15
 
 
 def test_every_row_of_the_table_runs_somewhere_in_every_domain_or_says_why_not() -> None:
@@ -155,8 +168,8 @@ def test_a_model_is_never_its_own_surrogate() -> None:
     transfers = [one for one in plan_cells(MINI_2, catalog(), Settings()) if one.cell.attack == "transfer"]
     assert len(transfers) == 15
     for planned in transfers:
-        assert len(planned.surrogate_folders) == 2
-        assert planned.model_folder not in planned.surrogate_folders
+        assert len(planned.surrogates) == 2
+        assert planned.cell.model not in planned.surrogates
         assert planned.cell.model + "=" not in str(planned.cell.options["surrogates"])
 
 

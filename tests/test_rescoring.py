@@ -17,7 +17,7 @@ from adversarial.registry import resolve
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from benchmarks.catalog import catalog
-from benchmarks.suites import MINI_1
+from benchmarks.suites.mini_1 import SUITE as MINI_1
 from tasks.measuring.protocol import Measurement, Task, Trial
 
 

@@ -13,13 +13,15 @@ from benchmarks.running.executors import Executor, Process, Serial
 from benchmarks.running.measuring import Measured
 from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
 from benchmarks.running.runner import Summary, missing, run_cells, with_timeout
-from benchmarks.suites import NONE, Suite, TrialSpec, suite_named
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import NONE, Suite, TrialSpec, suite_named
 from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result, decode_result
 from leaderboard.records.run_folder import RunFolder
 
 
 PLUGIN = Path(__file__).parent / "plugins" / "misbehaving.py"
+PLACE = Workplace.of([PLUGIN])
 THREAT = "pixels-linf:0.15@gradient"
 
 
@@ -39,14 +41,14 @@ def planned_cells(*attacks: str, task: str = "image-digits", threat: str = THREA
     """The cells of some attacks on one model, eight examples each."""
     trials = tuple(TrialSpec(task, name, NONE if name == NONE else threat, batch_size=4) for name in attacks)
     suite = Suite("toy@1", "", trials, {task: threat})
-    cells = plan_cells(suite, catalog([PLUGIN]), Settings(limit=8), [PLUGIN])
+    cells = plan_cells(suite, catalog([PLUGIN]), Settings(limit=8))
     return [cell for cell in cells if cell.cell.model == "undefended"]
 
 
 def run(
     cells: Sequence[PlannedCell], folder: RunFolder, executor: Executor | None = None
 ) -> tuple[Summary, dict[str, Result]]:
-    summary = run_cells(cells, folder, executor or Serial(), Silent())
+    summary = run_cells(cells, PLACE, folder, executor or Serial(), Silent())
     results = {cell.cell.attack: folder.read_result(cell.id) for cell in cells}
     return summary, {name: result for name, result in results.items() if result is not None}
 
@@ -58,7 +60,7 @@ def test_a_second_run_measures_nothing_and_a_deleted_record_only_itself(tmp_path
     assert run(cells, folder)[0] == Summary(3, {})
     folder.record_path(cells[1].id).unlink()
     progress = Silent()
-    run_cells(cells, folder, Serial(), progress)
+    run_cells(cells, PLACE, folder, Serial(), progress)
     assert progress.labels == [cells[1].cell.label]
     assert {path.name: path.read_bytes() for path in (tmp_path / "cells").iterdir()} == before
 
@@ -70,7 +72,7 @@ def test_a_failing_cell_keeps_its_reason_and_never_stops_the_others(tmp_path: Pa
     assert summary.statuses == {"ok": 2, "failed": 3, "n/a": 1}
     assert not summary.clean
     assert results["crash"].reason == "ZeroDivisionError: a bug of the attack's own"
-    assert "no words" in results["hotflip"].reason
+    assert "needs words" in results["hotflip"].reason
     assert "over budget in 4 of 4 rows" in results["overreach"].reason
     assert "changed its input" in results["overwrite"].reason
     assert results["fgsm"].examples is not None
@@ -159,9 +161,9 @@ def test_filters_name_the_nearest() -> None:
 
 
 def test_unknown_suites_name_the_nearest() -> None:
-    assert suite_named("mini").name == "mini@2"
+    assert suite_named(catalog(), "mini").name == "mini@2"
     with pytest.raises(UnknownName, match="did you mean 'mini@2'"):
-        suite_named("mini@7")
+        suite_named(catalog(), "mini@7")
 
 
 def test_every_field_of_a_cell_is_part_of_its_identity() -> None:

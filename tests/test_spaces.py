@@ -435,5 +435,5 @@ def test_l0_keeps_the_largest_changes_and_says_why_it_has_no_steps() -> None:
         space.steepest(d)
     with pytest.raises(NotApplicable, match="jsma"):
         bounded(space)
-    with pytest.raises(InvalidThreat, match="no range"):
+    with pytest.raises(InvalidThreat, match="embeddings cannot be bounded by l0"):
         embedding_space("l0", 3.0, 5)

@@ -22,7 +22,7 @@ from benchmarks.running.executors import Serial
 from benchmarks.running.planning import Settings
 from benchmarks.submitting import entry as submitting
 from benchmarks.submitting.entry import Submission, cells_of, pack
-from benchmarks.suites import suite_named
+from benchmarks.suites.suite import suite_named
 from benchmarks.verifying.bundles import drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import open_bundle
@@ -60,7 +60,7 @@ def submission(folder: Path, name: str = NAME) -> Submission:
 def repacked(folder: Path, target: Path, change: Change) -> Verdict:
     """The verdict on an honest run whose records and evidence were changed before they were signed."""
     made = submission(folder)
-    cells = cells_of(made, suite_named("mini@1"), catalog(), Settings(limit=LIMIT))
+    cells = cells_of(made, suite_named(catalog(), "mini@1"), catalog(), Settings(limit=LIMIT))
     honest, forged = RunFolder(folder / "runs"), RunFolder(target / "runs")
     for cell in cells:
         result = honest.read_result(cell.id)
@@ -193,14 +193,14 @@ def test_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPa
 def test_what_carries_no_model_stays_claimed(measured: Path, tmp_path: Path) -> None:
     made = submission(measured)
     made = replace(made, brought=replace(made.brought, carried=False))
-    cells = cells_of(made, suite_named("mini@1"), catalog(), Settings(limit=LIMIT))
+    cells = cells_of(made, suite_named(catalog(), "mini@1"), catalog(), Settings(limit=LIMIT))
     pack(tmp_path / "claimed.rab", made, f"mini@1-limit{LIMIT}", cells, RunFolder(measured / "runs"), KEY)
     assert verify(tmp_path / "claimed.rab", catalog(), rerun=3).level == "claimed"
 
 
 def test_the_name_of_a_reference_model_is_taken(measured: Path) -> None:
     with pytest.raises(InvalidOption, match="reference model"):
-        cells_of(submission(measured, "undefended"), suite_named("mini@1"), catalog(), Settings())
+        cells_of(submission(measured, "undefended"), suite_named(catalog(), "mini@1"), catalog(), Settings())
 
 
 def test_stronger_examples_are_packed_against_the_entry_and_verified(measured: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def submitted(folder: Path, name: str, source: str, *more: str) -> Any:
 @pytest.fixture
 def told(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder, in which cells are measured in this process."""
-    monkeypatch.setattr("benchmarks.running.executors.executor_named", lambda *_: Serial())
+    monkeypatch.setattr("benchmarks.running.executors.Process", Serial)
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(measured, tmp_path / "copy"))
 

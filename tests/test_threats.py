@@ -62,7 +62,6 @@ def test_what_a_board_ranks_by_leaves_out_what_the_attacker_sees() -> None:
     [
         ("pixels", "expected surface-norm:budget@access"),
         ("pixels-linf:abc", "could not convert"),
-        ("pixel-linf:0.1", "unknown surface 'pixel'"),
         ("pixels-l9:0.1", "unknown norm 'l9'"),
         ("pixels-linf:0.1@root", "unknown access 'root'"),
         ("pixels-linf:-1", "at least 0"),
@@ -76,8 +75,8 @@ def test_what_a_board_ranks_by_leaves_out_what_the_attacker_sees() -> None:
         ("pixels-linf:8/", "could not convert"),
         ("pixels-linf:1/2/3", "could not convert"),
         ("pixels-linf:nan", "at least 0"),
-        ("pixels-snr:30", "bounds waveforms only"),
-        ("words-linf:3", "words are counted"),
+        ("pixels-snr:30", "pixels cannot be bounded by snr"),
+        ("words-linf:3", "words cannot be bounded by linf"),
         ("pixels-linf:0.1*0@gradient", "share of steps"),
         ("pixels-linf:0.1@scores<=0", "query limit must be at least 1"),
     ],

@@ -10,7 +10,8 @@ import torch
 from benchmarks.catalog import catalog
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
-from benchmarks.suites import MINI_1
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.mini_1 import SUITE as MINI_1
 from leaderboard.scoring.scores import TaskScore, score
 from tasks.models import bring, parse
 
@@ -40,7 +41,8 @@ def measured(model: str) -> TaskScore:
     settings = Settings(limit=LIMIT)
     models = {TASK: [ModelRef(model, brought.hash, "none", source=source)]}
     cells = plan_cells(MINI_1, catalog(), settings, models=models)
-    done = [measure(cell) for cell in cells]
+    place = Workplace(sources={(TASK, model): source})
+    done = [measure(cell, place) for cell in cells]
     assert not any(one.trace for one in done), [one.trace for one in done if one.trace]
     (found,) = score(as_plan(MINI_1, cells, settings), {one.result.id: one.result for one in done}, {})
     return found

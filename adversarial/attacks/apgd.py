@@ -11,12 +11,43 @@ from torch import Tensor
 
 from adversarial.attacks.pgd import features_of
 from adversarial.clean import clean_scores, knowing_clean_scores
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import bounded, continuous
 from adversarial.spaces.protocol import ContinuousSpace
+
+
+ENTRIES = (
+    AttackEntry(
+        name="apgd-ce",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD: the step size of each row adapts itself",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/2003.01690",
+    ),
+    AttackEntry(
+        name="apgd-dlr",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD on the difference of logits ratio, blind to the scale of the logits",
+        access="gradient",
+        needs=frozenset({"steps", "classes"}),
+        paper="https://arxiv.org/abs/2003.01690",
+        params={"loss": "dlr"},
+    ),
+    AttackEntry(
+        name="apgd-t",
+        code="adversarial.attacks.apgd:apgd",
+        summary="Auto-PGD towards each of the likeliest wrong classes",
+        access="gradient",
+        needs=frozenset({"steps", "classes"}),
+        paper="https://arxiv.org/abs/2003.01690",
+        params={"loss": "dlr", "targets": 9},
+    ),
+)
 
 
 MOMENTUM = 0.75  # the share of the new step; the rest goes on in the direction of the last one

@@ -9,12 +9,26 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip, Judgement
 from adversarial.inputs import Scores
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="cw",
+        code="adversarial.attacks.carlini_wagner:carlini_wagner",
+        summary="the smallest distance plus a constant times what the margin lacks, minimised by Adam",
+        access="gradient",
+        needs=frozenset({"steps", "classes"}),
+        paper="https://arxiv.org/abs/1608.04644",
+        minimum_norm=True,
+    ),
+)
 
 
 NORMS: Final = ("l2", "snr", "linf")

@@ -6,10 +6,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="cw-ctc",
+        code="adversarial.attacks.ctc_target:ctc_target",
+        summary="the least noise that makes a transcriber say a given text",
+        access="gradient",
+        needs=frozenset({"transcripts", "steps"}),
+        paper="https://arxiv.org/abs/1801.01944",
+        minimum_norm=True,
+    ),
+)
 
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.999  # Adam's averages

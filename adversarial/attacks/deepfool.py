@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from adversarial.answers import Jacobian
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip
 from adversarial.losses import margin
@@ -13,6 +14,19 @@ from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import continuous
 from adversarial.spaces.protocol import ContinuousSpace
+
+
+ENTRIES = (
+    AttackEntry(
+        name="deepfool",
+        code="adversarial.attacks.deepfool:deepfool",
+        summary="steps to the nearest boundary of the victim made linear",
+        access="gradient",
+        needs=frozenset({"steps", "classes"}),
+        paper="https://arxiv.org/abs/1511.04599",
+        minimum_norm=True,
+    ),
+)
 
 
 SHORTEST = 1e-6  # of a step, in the units of the norm: a row that stands on a boundary has to cross it

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from adversarial.entries import AttackEntry
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import bounded, continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="fgsm",
+        code="adversarial.attacks.fgsm:fgsm",
+        summary="one step along the gradient",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/1412.6572",
+    ),
+)
 
 
 def fgsm(problem: Problem, *, loss: str = "ce") -> None:

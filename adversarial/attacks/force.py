@@ -4,9 +4,22 @@
 from __future__ import annotations
 
 from adversarial.attacks.pgd import pgd
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.goals import Flip
 from adversarial.problem import Problem
+
+
+ENTRIES = (
+    AttackEntry(
+        name="force",
+        code="adversarial.attacks.force:force",
+        summary="one wanted action at every step of an episode",
+        access="gradient",
+        needs=frozenset({"steps", "episodes"}),
+        paper="https://arxiv.org/abs/1703.06748",
+    ),
+)
 
 
 def force(

@@ -6,9 +6,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import discrete
+
+
+ENTRIES = (
+    AttackEntry(
+        name="greedy-words",
+        code="adversarial.attacks.greedy_words:greedy_words",
+        summary="every single replacement is scored, and the best one made, word after word",
+        access="scores",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1907.11932",
+    ),
+)
 
 
 def greedy_words(problem: Problem, *, exchanges: int = 2) -> None:

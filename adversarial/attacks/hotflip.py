@@ -6,10 +6,41 @@ import torch
 from torch import Tensor
 
 from adversarial.best import first_of_each
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import discrete
 from adversarial.spaces.protocol import DiscreteSpace
+
+
+ENTRIES = (
+    AttackEntry(
+        name="hotflip",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="replacement of the word that gains most to first order, one word a gradient",
+        access="gradient",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1712.06751",
+        params={"steps": 8},
+    ),
+    AttackEntry(
+        name="hotflip-one-step",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="all replacements at once from one gradient: the fgsm of words",
+        access="gradient",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1712.06751",
+    ),
+    AttackEntry(
+        name="hotflip-beam",
+        code="adversarial.attacks.hotflip:hotflip",
+        summary="hotflip with a beam: every sentence goes on from its best few rewritings",
+        access="gradient",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1712.06751",
+        params={"steps": 8, "beam": 4},
+    ),
+)
 
 
 def hotflip(problem: Problem, *, steps: int = 1, loss: str = "ce", beam: int = 1) -> None:

@@ -6,10 +6,24 @@ import torch
 from torch import Tensor
 
 from adversarial.attacks.saliency import Aim, ask_last
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="jsma",
+        code="adversarial.attacks.jsma:jsma",
+        summary="the most salient pair of features to the end of its range, one pair a gradient",
+        access="gradient",
+        needs=frozenset({"classes", "bounds"}),
+        paper="https://arxiv.org/abs/1511.07528",
+        minimum_norm=True,
+    ),
+)
 
 
 DIRECTIONS = {"increase": (1.0,), "decrease": (-1.0,), "both": (1.0, -1.0)}

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from adversarial.entries import AttackEntry
 from adversarial.problem import Problem
+
+
+ENTRIES = (
+    AttackEntry(
+        name="noise",
+        code="adversarial.attacks.noise:noise",
+        summary="random noise of the budget's size",
+        access="none",
+    ),
+)
 
 
 def noise(problem: Problem, *, distribution: str = "uniform") -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from adversarial.entries import AttackEntry
 from adversarial.problem import Problem
+
+
+ENTRIES = (
+    AttackEntry(
+        name="none",
+        code="adversarial.attacks.none:none",
+        summary="the clean pass",
+        access="none",
+    ),
+)
 
 
 def none(problem: Problem) -> None:

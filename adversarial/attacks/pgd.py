@@ -10,10 +10,41 @@ import torch
 from torch import Tensor
 
 from adversarial.clean import knowing_clean_scores
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import bounded, continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="pgd",
+        code="adversarial.attacks.pgd:pgd",
+        summary="projected gradient ascent with random starts",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/1706.06083",
+    ),
+    AttackEntry(
+        name="bim",
+        code="adversarial.attacks.pgd:pgd",
+        summary="the basic iterative method (I-FGSM): gradient steps from the clean input",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/1607.02533",
+        params={"steps": 10, "random_start": False},
+    ),
+    AttackEntry(
+        name="mi-fgsm",
+        code="adversarial.attacks.pgd:pgd",
+        summary="the momentum iterative method: gradient steps along a gathered direction",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/1710.06081",
+        params={"steps": 10, "random_start": False, "momentum": 1.0},
+    ),
+)
 
 
 def pgd(

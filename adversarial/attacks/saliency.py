@@ -7,11 +7,25 @@ import torch
 from torch import Tensor
 
 from adversarial.answers import Jacobian
+from adversarial.entries import AttackEntry
 from adversarial.errors import NotApplicable
 from adversarial.goals import Flip
 from adversarial.problem import Problem
 from adversarial.search import State, search
 from adversarial.spaces.kinds import discrete
+
+
+ENTRIES = (
+    AttackEntry(
+        name="jsma-words",
+        code="adversarial.attacks.saliency:saliency",
+        summary="the most salient replacement, one word a gradient",
+        access="gradient",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1604.08275",
+        minimum_norm=True,
+    ),
+)
 
 
 def saliency(problem: Problem) -> None:

@@ -9,10 +9,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from adversarial.attacks.pgd import of_unit_mean
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.keys import Keys
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import bounded, continuous, discrete, is_continuous
+
+
+ENTRIES = (
+    AttackEntry(
+        name="transfer",
+        code="adversarial.attacks.transfer:transfer",
+        summary="momentum steps on other models; the victim is never asked",
+        access="surrogate",
+        paper="https://arxiv.org/abs/1605.07277",
+    ),
+)
 
 
 SMALLEST = 0.9  # of a diversified image's side, as published

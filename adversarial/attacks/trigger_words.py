@@ -9,10 +9,24 @@ import torch
 from torch import Tensor
 
 from adversarial.best import first_of_each
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import discrete
 from adversarial.spaces.protocol import DiscreteSpace
+
+
+ENTRIES = (
+    AttackEntry(
+        name="trigger-words",
+        code="adversarial.attacks.trigger_words:trigger_words",
+        summary="rules, this word for that one, for all sentences, learned on other examples",
+        access="gradient",
+        needs=frozenset({"candidates"}),
+        paper="https://arxiv.org/abs/1908.07125",
+        stage="fit",
+    ),
+)
 
 
 Gains = tuple[Tensor, Tensor]

@@ -9,9 +9,23 @@ import torch
 from torch import Tensor
 
 from adversarial.attacks.pgd import of_unit_mean
+from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption, NotApplicable
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import bounded
+
+
+ENTRIES = (
+    AttackEntry(
+        name="universal",
+        code="adversarial.attacks.universal:universal",
+        summary="one perturbation for all inputs, learned on other examples",
+        access="gradient",
+        needs=frozenset({"steps"}),
+        paper="https://arxiv.org/abs/1610.08401",
+        stage="fit",
+    ),
+)
 
 
 def universal(

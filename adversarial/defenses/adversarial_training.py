@@ -6,8 +6,19 @@ from torch import Tensor
 
 from adversarial.attacks.hotflip import hotflip
 from adversarial.attacks.pgd import pgd
+from adversarial.entries import DefenseEntry
 from adversarial.problem import Problem
 from adversarial.spaces.kinds import is_continuous
+
+
+ENTRIES = (
+    DefenseEntry(
+        name="adversarial-training",
+        code="adversarial.defenses.adversarial_training:adversarial_training",
+        summary="adversarial examples are made anew at every training step",
+        paper="https://arxiv.org/abs/1706.06083",
+    ),
+)
 
 
 def adversarial_training(

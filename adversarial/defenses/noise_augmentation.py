@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from adversarial.entries import DefenseEntry
 from adversarial.problem import Problem
+
+
+ENTRIES = (
+    DefenseEntry(
+        name="noise-augmentation",
+        code="adversarial.defenses.noise_augmentation:noise_augmentation",
+        summary="random noise of the budget's size is added to half of the training data",
+        paper="https://arxiv.org/abs/1412.6572",
+    ),
+)
 
 
 def noise_augmentation(problem: Problem, *, distribution: str = "sign") -> Tensor:

@@ -9,7 +9,7 @@ from adversarial.errors import InvalidThreat
 from adversarial.inputs import Inputs
 from adversarial.spaces.ball import Ball
 from adversarial.spaces.norms import geometry
-from adversarial.threats import Surface, Threat
+from adversarial.threats import Threat
 
 
 SAMPLE_STEP = 1.0 / 32768.0  # of 16-bit audio
@@ -49,8 +49,6 @@ def waveform(inputs: Inputs, threat: Threat) -> Ball:
 def embeddings(inputs: Inputs, threat: Threat) -> Ball:
     """Word vectors, float [batch, words, width] with a mask of real words. The norm is over a whole sentence."""
     _expect(threat, "embeddings")
-    if threat.norm == "l0":
-        raise InvalidThreat(f"{threat} has no limit at all: word vectors have no range; use linf, l2 or l1")
     return Ball(inputs, _radius(inputs, threat), geometry(threat.norm))
 
 
@@ -84,6 +82,6 @@ def _radius(inputs: Inputs, threat: Threat) -> Tensor:
     return torch.full((len(inputs),), threat.radius, dtype=torch.float32, device=inputs.values.device)
 
 
-def _expect(threat: Threat, surface: Surface) -> None:
+def _expect(threat: Threat, surface: str) -> None:
     if threat.surface != surface:
         raise InvalidThreat(f"expected a threat on {surface}, got {threat}")

@@ -12,7 +12,7 @@ from adversarial.errors import DataError, InvalidThreat
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.spaces.norms import check_distribution
-from adversarial.threats import WORD_SURFACES, Threat
+from adversarial.threats import Threat
 
 
 NO_WORD = -1  # pads a list of candidates
@@ -111,7 +111,7 @@ class Choices:
 
 def words(inputs: Inputs, threat: Threat, table: Tensor) -> Choices:
     """Word ids, int64 [batch, words] with a mask, and their candidates, int64 [batch, words, choices]."""
-    if threat.surface not in WORD_SURFACES or threat.norm != "l0":
+    if threat.surface not in ("words", "characters"):
         raise InvalidThreat(f"expected a threat like words-l0:3, got {threat}")
     radius = torch.full((len(inputs),), threat.radius, dtype=torch.float32, device=inputs.values.device)
     exists = table != NO_WORD

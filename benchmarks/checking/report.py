@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import RobustArenaError
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
-from adversarial.registry import TaskEntry
 from adversarial.victims import Victim, weight_versions
 from benchmarks.checking.checks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
 from tasks.data import OwnData
@@ -109,10 +109,10 @@ def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
         (batch,) = static.batches("test", SAMPLE, SAMPLE, device)
         goal: Goal = static.goal(batch, "flip")
         return batch.inputs, goal
-    from tasks.control.cartpole import CARTPOLE
-    from tasks.measuring.environments import Episodes
+    from tasks.control.dataset import seeds
+    from tasks.control.environment import Episodes
 
-    episodes = Episodes(CARTPOLE, CARTPOLE.seeds("test")[:SAMPLE])
+    episodes = Episodes(seeds("test")[:SAMPLE])
     for step in range(6):  # so that velocities are more than those of a start
         episodes.step(torch.arange(SAMPLE).add(step).remainder(2).numpy())
     return Inputs(torch.from_numpy(episodes.observe()).to(device)), None

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from adversarial.errors import DuplicateName, InvalidOption, InvalidThreat, RobustArenaError, UnknownName
-from benchmarks.cli import boards, data, models, runs, server, store, submit, verify
+from benchmarks.cli import boards, data, listing, models, runs, server, store, submit, training, verify
 from leaderboard.bundle.errors import SigningKeyError
 from leaderboard.printing import terminal
 from leaderboard.records.files import store_error
@@ -64,7 +64,7 @@ def _run() -> int:
 
 
 for _command in (
-    *(runs.list_entries, runs.plan, runs.run, runs.train),
+    *(listing.list_entries, runs.plan, runs.run, training.train),
     *(boards.table, boards.compare, boards.site, boards.export, boards.badge),
     *(data.prepare, models.check, submit.submit, submit.strengthen, verify.verify),
     *(server.serve, server.worker, store.rebuild, store.requeue, store.token),

@@ -64,8 +64,15 @@ def cell_options(command: F) -> F:
     options = (
         click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks."),
         click.option("--model", "models", multiple=True, metavar="GLOB", help="Only these models."),
-        click.option("--attack", "attacks", multiple=True, metavar="GLOB", help="Only these attacks."),
+        click.option(
+            "--attack",
+            "attacks",
+            multiple=True,
+            metavar="GLOB",
+            help="Only these; where SUITE lacks one, on a board of its own.",
+        ),
         click.option("--defense", "defenses", multiple=True, metavar="GLOB", help="Only these defenses."),
+        click.option("--threat", default="", help="In place of the threats that rank: a board of its own."),
         click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out."),
         click.option("--seed", type=int, default=0, show_default=True, help="Added to the suite's own seeds."),
         device_option,

@@ -11,7 +11,7 @@ import click
 
 from adversarial.errors import StoreError
 from benchmarks.cli.data import prepared_option
-from benchmarks.cli.options import finite
+from benchmarks.cli.options import finite, plugin_option
 from benchmarks.cli.store import server_libraries, store_option
 
 
@@ -30,6 +30,7 @@ VERIFY = ("-P", "-m", "robustarena", "verify", "BUNDLE", "--rerun", "RERUN", "--
 @click.option("--limited-suites", is_flag=True, help="Also keep boards of suites' first examples: for trying out.")
 @click.option("--any-version", is_flag=True, help="Also take bundles of other versions, which cannot be verified here.")
 @prepared_option
+@plugin_option
 def serve(
     store: Path,
     host: str,
@@ -42,14 +43,16 @@ def serve(
     limited_suites: bool,
     any_version: bool,
     data: tuple[Path, ...],
+    plugins: tuple[Path, ...],
 ) -> None:
     """Serve the boards, and take submissions. Verification needs `robustarena worker` beside it."""
     with server_libraries():
         import uvicorn
 
+        from benchmarks.catalog import catalog
         from benchmarks.originals import originals_of
         from benchmarks.submitting.entry import benchmark_version
-        from benchmarks.suites import SUITES
+        from benchmarks.suites.suite import Suite
         from leaderboard.bundle.reading import Limits
         from leaderboard.database.blob_store import Depot
         from leaderboard.database.engine import open_database
@@ -60,7 +63,7 @@ def serve(
 
         depot, total = Depot(store), most_megabytes * 1_000_000
         opened = [open_data(folder) for folder in data]
-        for suite in SUITES.values():
+        for suite in catalog(plugins).all(Suite):
             write_suite(depot, SuiteFacts(suite.name, dict(suite.ranking_threats), tuple(suite.unrealisable)))
             for own in opened:
                 threats = {own.task: suite.ranking_threats[own.task]}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from benchmarks.cli.data import FOLDER, Chosen, data_options, prepared_option
-from benchmarks.cli.options import out_option
+from benchmarks.cli.options import out_option, plugin_option
 from benchmarks.cli.runs import measured
 from leaderboard.bundle.errors import BundleError
 from leaderboard.records.record import Scalar
@@ -50,6 +50,7 @@ TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
 @click.option("--despite-problems", is_flag=True, help="Measure a model in which `robustarena check` sees a problem.")
 @data_options
+@plugin_option
 @out_option
 def submit(
     model: str,
@@ -66,6 +67,7 @@ def submit(
     to: str | None,
     despite_problems: bool,
     own: Chosen | None,
+    plugins: tuple[Path, ...],
     out: Path,
 ) -> None:
     """Measure MODEL on a suite, pack the evidence into a signed bundle, and tell where the model stands.
@@ -74,14 +76,16 @@ def submit(
     first. Cells that are measured already are not measured again.
     """
     from benchmarks.catalog import catalog
-    from benchmarks.running.executors import executor_named
+    from benchmarks.running.executors import Process
     from benchmarks.running.planning import Settings, as_plan
+    from benchmarks.running.workplace import Workplace
     from benchmarks.submitting.entry import cells_of, check_entry, pack
-    from benchmarks.suites import suite_named
+    from benchmarks.suites.suite import suite_named
     from leaderboard.records.run_folder import RunFolder
     from tasks.models import parse
 
-    token, registry, found, source = _token(to), catalog(), suite_named(suite), parse(model)
+    token, registry, source = _token(to), catalog(plugins), parse(model)
+    found = suite_named(registry, suite)
     facts = _facts(name, task, defense, link, licence)
     check_entry(facts, found, registry)
     private = signing_key(key)
@@ -90,7 +94,8 @@ def submit(
     settings = Settings(limit=limit, data=data)
     cells, folder = cells_of(submission, found, registry, settings), RunFolder(out)
     plan = folder.extend_plan(as_plan(found, cells, settings))
-    summary = measured(cells, folder, plan.suite, f"{len(cells)} cells of {name}", executor_named("process", workers))
+    place = Workplace.of(plugins, data, sources={(task, name): submission.source})
+    summary = measured(cells, place, folder, plan.suite, f"{len(cells)} cells of {name}", Process(workers))
     where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     _signed(where, bundle_id, private)
@@ -178,6 +183,7 @@ def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Regis
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("stronger.rab"), show_default=True)
 @click.option("--to", metavar="URL", help=f"A server to send it to, with the token in ${TOKEN_VARIABLE}.")
 @prepared_option
+@plugin_option
 def strengthen(
     entry: Path,
     attack: str,
@@ -187,6 +193,7 @@ def strengthen(
     bundle: Path,
     to: str | None,
     data: tuple[Path, ...],
+    plugins: tuple[Path, ...],
 ) -> None:
     """Attack the model in BUNDLE harder than its suite does, and pack what was found against it.
 
@@ -199,7 +206,7 @@ def strengthen(
     token = _token(to)
     given, private = dict(map(_param, params)), signing_key(key)
     opened = [open_data(folder) for folder in data]
-    bundle_id, result = strengthened(entry, bundle, catalog(), attack, given, private, seed, opened)
+    bundle_id, result = strengthened(entry, bundle, catalog(plugins), attack, given, private, seed, opened, plugins)
     assert result.metric is not None
     assert result.examples is not None
     value = sum(result.examples.values) / sum(result.examples.weights)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.data import prepared_option
-from benchmarks.cli.options import device_option, json_option
+from benchmarks.cli.options import device_option, json_option, plugin_option
 
 
 @click.command()
@@ -17,8 +17,11 @@ from benchmarks.cli.options import device_option, json_option
 @click.option("--nonce", default="", metavar="HEX", help="Draws the cells that are measured again.")
 @device_option
 @prepared_option
+@plugin_option
 @json_option
-def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, ...], plugins: tuple[Path, ...], as_json: bool
+) -> None:
     """Check BUNDLE: its bytes, its adversarial examples with one forward each, and some cells from scratch."""
     from benchmarks.catalog import catalog
     from benchmarks.verifying.bundles import verify as verified
@@ -29,12 +32,13 @@ def verify(bundle: Path, rerun: int, nonce: str, device: str, data: tuple[Path, 
         raise click.UsageError(f"expected --nonce in hexadecimal digits, got {nonce!r}")
     verdict = verified(
         bundle,
-        catalog(),
+        catalog(plugins),
         rerun=rerun,
         nonce=nonce,
         report=lambda line: click.echo(line, err=True),
         data=[open_data(folder) for folder in data],
         device=device,
+        plugins=plugins,
     )
     if as_json:
         click.echo(canonical_json(verdict), nl=False)

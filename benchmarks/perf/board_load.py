@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from benchmarks.suites import MINI_2
+from benchmarks.suites.mini_2 import SUITE as MINI_2
 from leaderboard.bundle.manifest import Benchmark, EntryFacts
 from leaderboard.bundle.reading import open_bundle
 from leaderboard.bundle.signing import account_of, generate_key

@@ -29,6 +29,15 @@ def checked_device(name: str) -> str:
     return name
 
 
+def devices_of(name: str) -> tuple[str, ...]:
+    """What `--device` names: one device, or for `cuda` alone every one that there is."""
+    if name != "cuda":
+        return (name,)
+    import torch
+
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count())) or (name,)
+
+
 def device_class(name: str) -> str:
     """What a cell's identity says of a device: which of several alike measured it changes nothing."""
     return name.partition(":")[0]

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 from benchmarks.running.planning import PlannedCell
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a task's cells take before any was measured. cell: seconds of each; effort: seconds of a unit of effort, on
-    `rows` examples. Their proportions are what counts: the machine's own pace is learned."""
-
-    cell: float
-    effort: float
-    rows: int
-
-
-# One core of a server, the bundled data.
-EXPECTED: Final[Mapping[str, Expected]] = {
-    "image-digits": Expected(0.01, 0.005, 400),
-    "speech-digits": Expected(0.1, 0.15, 220),
-    "sentiment-reviews": Expected(0.025, 0.02, 340),
-    "control-cartpole": Expected(0.15, 0.15, 100),
-}
-ANY: Final = Expected(0.1, 0.1, 300)
 SMALLEST: Final = 0.002  # seconds; below, ratios say nothing
 DOUBT: Final = 0.3  # of an observation: how much what was expected still weighs
 
@@ -65,11 +46,11 @@ class Estimate:
 
 
 def expected(planned: PlannedCell) -> float:
-    """Seconds that a cell would take on the machine that the figures above are of."""
-    task, cell = EXPECTED.get(planned.cell.task, ANY), planned.cell
-    rows = task.rows if cell.limit is None else min(cell.limit, task.rows)
-    return task.cell + task.effort * planned.effort * math.sqrt(
-        rows / task.rows
+    """Seconds that a cell would take on the machine that the paces of tasks are of."""
+    pace, limit = planned.pace, planned.cell.limit
+    rows = pace.rows if limit is None else min(limit, pace.rows)
+    return pace.cell + pace.effort * planned.effort * math.sqrt(
+        rows / pace.rows
     )  # half of the rows take more than half
 
 

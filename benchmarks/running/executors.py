@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
-from adversarial.errors import UnknownName
+from adversarial.errors import InvalidOption
+from benchmarks.running.devices import CPU
 from benchmarks.running.measuring import Measured, failed, measure
 from benchmarks.running.planning import PlannedCell
+from benchmarks.running.workplace import Workplace
 
 
 # A worker notices its deadline at the next forward pass; one that does not is ended after this much longer.
@@ -28,27 +31,50 @@ Started = Callable[[PlannedCell], None]
 class Executor(Protocol):
     """Measures cells and yields each as it ends; a failing cell never stops the others."""
 
-    def run(self, cells: Sequence[PlannedCell], started: Started) -> Iterator[tuple[PlannedCell, Measured]]: ...
+    def workers(self, place: Workplace) -> int:
+        """How many cells are measured at a time."""
+
+    def run(
+        self, cells: Sequence[PlannedCell], place: Workplace, started: Started
+    ) -> Iterator[tuple[PlannedCell, Measured]]: ...
 
 
 class Serial:
     """One cell after the other in this process."""
 
-    def run(self, cells: Sequence[PlannedCell], started: Started) -> Iterator[tuple[PlannedCell, Measured]]:
+    def __init__(self, workers: int | None = None) -> None:
+        if workers not in (None, 1):
+            raise InvalidOption(f"the executor serial is one worker, not {workers}; choose process for several")
+
+    def workers(self, place: Workplace) -> int:  # noqa: ARG002
+        return 1
+
+    def run(
+        self, cells: Sequence[PlannedCell], place: Workplace, started: Started
+    ) -> Iterator[tuple[PlannedCell, Measured]]:
         for planned in cells:
             started(planned)
-            yield planned, measure(planned)
+            yield planned, measure(planned, place)
 
 
 class Process:
-    """Spawned workers. A worker that dies or hangs costs the cell in flight, and another takes its place."""
+    """Spawned workers. A worker that dies or hangs costs the cell in flight, and another takes its place.
+
+    workers: all cores by default. An accelerator has one worker, however many are asked for.
+    """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self._most = workers or os.cpu_count() or 1
 
-    def run(self, cells: Sequence[PlannedCell], started: Started) -> Iterator[tuple[PlannedCell, Measured]]:
+    def workers(self, place: Workplace) -> int:
+        return self._most if place.devices == (CPU,) else min(self._most, len(place.devices))
+
+    def run(
+        self, cells: Sequence[PlannedCell], place: Workplace, started: Started
+    ) -> Iterator[tuple[PlannedCell, Measured]]:
         waiting = list(cells)
-        workers = [_Worker() for _ in range(min(self.workers, len(waiting)))]
+        devices = cycle(place.devices)
+        workers = [_Worker(place.on(next(devices))) for _ in range(min(self.workers(place), len(waiting)))]
         try:
             while waiting or any(worker.planned for worker in workers):
                 for worker in workers:
@@ -69,6 +95,7 @@ class Process:
 
 @dataclass(slots=True)
 class _Worker:
+    place: Workplace
     process: BaseProcess = field(init=False)
     connection: Connection = field(init=False)
     planned: PlannedCell | None = None
@@ -81,7 +108,7 @@ class _Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a forked child of a threaded torch process may hang
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, self.place), daemon=True)
         with _uninterrupted():
             self.process.start()
         theirs.close()
@@ -153,23 +180,11 @@ def _next_for(worker: _Worker, workers: Sequence[_Worker], waiting: Sequence[Pla
     return len(groups) - 1
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, place: Workplace) -> None:
     """A worker's whole life: a cell in, a measurement out, until the pipe closes."""
     while True:
         try:
             planned = connection.recv()
-            connection.send(measure(planned))
+            connection.send(measure(planned, place))
         except (EOFError, OSError):
             return
-
-
-EXECUTORS: Final = ("serial", "process")
-
-
-def executor_named(name: str, workers: int | None = None) -> Executor:
-    """`serial`, or `process` with a number of workers (all cores by default); raises UnknownName."""
-    if name == "serial":
-        return Serial()
-    if name == "process":
-        return Process(workers)
-    raise UnknownName.among("executor", name, EXECUTORS)

@@ -13,12 +13,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adversarial.errors import DeadlineReached, ModelError, NotApplicable, RobustArenaError, is_machine_fault
+from adversarial.errors import (
+    DeadlineReached,
+    MachineFault,
+    ModelError,
+    NotApplicable,
+    RobustArenaError,
+    UnavailableData,
+    is_machine_fault,
+)
 from adversarial.registry import Registry, resolve
+from benchmarks.catalog import catalog
 from benchmarks.running.planning import PlannedCell
-from benchmarks.suites import NONE
-from leaderboard.records.record import Cost, Diagnostic, Examples, Result, Status
+from benchmarks.running.workplace import NOWHERE, Workplace
+from benchmarks.suites.suite import NONE
+from leaderboard.records.record import Cell, Cost, Diagnostic, Examples, Result, Status
 from tasks.data import open_data
+from tasks.models.cards import model_hash
 
 
 if TYPE_CHECKING:
@@ -46,8 +57,8 @@ class Measured:
     machine_fault: bool = False
 
 
-def measure(planned: PlannedCell) -> Measured:
-    """Never raises for what a cell does: every outcome is a record.
+def measure(planned: PlannedCell, place: Workplace = NOWHERE) -> Measured:
+    """On the first device of the workplace. Never raises for what a cell does: every outcome is a record.
 
     `n/a` where the pair does not fit, `timeout` where the time was over, `failed` for anything else.
     """
@@ -55,7 +66,7 @@ def measure(planned: PlannedCell) -> Measured:
     if planned.reason:
         return _without_numbers(planned, "n/a", planned.reason, start)
     try:
-        result, evidence = _measure(planned, start)
+        result, evidence = _measure(planned, place, start)
     except NotApplicable as error:
         return _without_numbers(planned, "n/a", str(error), start)
     except DeadlineReached:
@@ -83,24 +94,26 @@ def _without_numbers(planned: PlannedCell, status: Status, reason: str, start: f
     return Measured(result, b"", time.monotonic() - start, peak_memory_bytes(), trace)
 
 
-def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
+def _measure(planned: PlannedCell, place: Workplace, start: float) -> tuple[Result, bytes]:
     import torch
 
     from adversarial.ledger import Ledger
-    from adversarial.threats import Threat
     from tasks.measuring.protocol import GoalName, Trial
 
     cell = planned.cell
     torch.set_num_threads(cell.threads)
-    _load_plugins(planned.plugins)
-    device = torch.device(planned.device)
-    where = planned.model_folder, planned.source
-    task, victim = _loaded(planned.task_code, planned.data, *where, cell.model_hash, device)
+    registry = registry_of(place.plugins)
+    entry = registry.task(cell.task)
+    _check_plugins(cell, registry)
+    device = torch.device(place.devices[0])
+    source = place.sources[cell.task, cell.model] if planned.brought else ""
+    data = data_of(planned, place)
+    task, victim = _loaded(place.plugins, cell.task, data, source, cell.model, cell.model_hash, device)
     clean = cell.attack == NONE and cell.threat == NONE
-    function = partial(resolve(planned.attack_code), **cell.params)
+    function = partial(resolve(registry.attack(cell.attack).code), **cell.params)
     fitted = planned.stage == "fit"
     trial = Trial(
-        threat=None if clean else Threat.parse(cell.threat),
+        threat=None if clean else registry.threat(cell.threat),
         attack=None if clean or fitted else function,
         fit=function if fitted else None,
         goal=msgspec.convert(cell.goal, GoalName),
@@ -112,7 +125,7 @@ def _measure(planned: PlannedCell, start: float) -> tuple[Result, bytes]:
         queue=planned.queue,
         curve=planned.curve,
         minimum_norm=planned.minimum_norm,
-        surrogates=tuple(task.load_victim(Path(folder), device) for folder in planned.surrogate_folders),
+        surrogates=tuple(task.load_victim(Path(entry.folder) / name, device) for name in planned.surrogates),
         half=cell.dtype == "bfloat16",
     )
     ledger = Ledger(deadline=start + planned.timeout_seconds)
@@ -142,42 +155,66 @@ def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger
     ), evidence
 
 
-def task_of_cell(planned: PlannedCell) -> Task:
+def task_of_cell(planned: PlannedCell, place: Workplace) -> Task:
     """The task that a cell is of, on the data that it is measured on."""
-    return _task(planned.task_code, planned.data)
+    return _task(place.plugins, planned.cell.task, data_of(planned, place))
+
+
+def data_of(planned: PlannedCell, place: Workplace) -> Path | None:
+    """The folder of the data that a cell is on, where they are a user's own. Raises UnavailableData."""
+    if not planned.data:
+        return None
+    if planned.data not in place.data:
+        raise UnavailableData(f"{planned.cell.label} is on own data {planned.data[:12]}, which are not here")
+    return place.data[planned.data]
+
+
+@lru_cache(maxsize=8)
+def registry_of(plugins: tuple[Path, ...]) -> Registry:
+    """The registry of this process: a spawned worker has not run the plugin files yet."""
+    return catalog(plugins)
+
+
+def _check_plugins(cell: Cell, registry: Registry) -> None:
+    """Raises MachineFault where another plugin is here than the one that the cell was planned with."""
+    for origin, digest in cell.plugins.items():
+        if registry.plugins.get(origin) != digest:
+            raise MachineFault(f"{cell.label} was planned with another {origin} than the one that is here")
 
 
 @lru_cache(maxsize=2)
-def _task(task_code: str, data: str) -> Task:
-    task: Task = resolve(task_code)(*([open_data(Path(data))] if data else []))
-    return task
+def _task(plugins: tuple[Path, ...], task: str, data: Path | None) -> Task:
+    from tasks.data.making import task_of
+
+    return task_of(registry_of(plugins).task(task), None if data is None else open_data(data))
 
 
 @lru_cache(maxsize=1)
 def _loaded(
-    task_code: str, data: str, model_folder: str, source: str, model_hash: str, device: torch.device
+    plugins: tuple[Path, ...],
+    task_name: str,
+    data: Path | None,
+    source: str,
+    model: str,
+    hash: str,
+    device: torch.device,
 ) -> tuple[Task, Victim]:
     """The last model used: a worker gets a model's cells one after the other.
 
-    Raises ModelError where what is brought is not what was planned: its numbers would stand under another's hash.
+    Raises ModelError where it is not the one that was planned: its numbers would stand under another's hash.
     """
-    task = _task(task_code, data)
+    entry, task = registry_of(plugins).task(task_name), _task(plugins, task_name, data)
+    folder = Path(entry.folder) / model
     if not source:
-        return task, task.load_victim(Path(model_folder), device)
+        if model_hash(folder) != hash:
+            raise ModelError(f"{entry.name}/{model} is not the reference model that the cells were planned with")
+        return task, task.load_victim(folder, device)
     from tasks.models import bring, parse
 
-    brought = bring(parse(source), task.name, device, open_data(Path(data)) if data else None)
-    if brought.hash != model_hash:
+    brought = bring(parse(source), entry.name, device, None if data is None else open_data(data))
+    if brought.hash != hash:
         raise ModelError(
             f"{source} is another model than when the cells were planned: its files changed, or its weights are drawn "
             "anew each time; keep the files as they are, save the weights or fix their seed, and run again"
         )
     return task, brought.victim
-
-
-@lru_cache(maxsize=8)
-def _load_plugins(plugins: tuple[str, ...]) -> None:
-    # A spawned worker has not run the plugin files yet, and entries name code inside them.
-    registry = Registry()
-    for plugin in plugins:
-        registry.load_plugin(Path(plugin))

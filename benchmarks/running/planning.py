@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import importlib.metadata
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from adversarial.entries import AttackEntry, Pace, TaskEntry
 from adversarial.errors import InvalidOption, UnknownName
-from adversarial.registry import AttackEntry, Registry, TaskEntry
-from adversarial.threats import Threat
+from adversarial.registry import Registry, resolve
+from adversarial.signatures import parameters
 from benchmarks.running.devices import CPU, device_class
-from benchmarks.suites import NONE, Suite, TrialSpec
+from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.records.plan import Plan
 from leaderboard.records.record import Cell, Scalar
 from tasks import FIT_SPLIT
@@ -52,45 +52,42 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model that cells name. folder: of a reference model. source: how a brought one is brought; one of them is
-    empty. hash: what identifies the model in a cell."""
+    """A model that cells name. hash: what identifies it in a cell. source: how a brought one is brought, empty for a
+    reference model."""
 
     name: str
     hash: str
     defense: str
-    folder: str = ""
     source: str = ""
 
     @classmethod
     def reference(cls, task: TaskEntry, name: str) -> ModelRef:
         """Raises ModelError where its files are missing."""
         folder = Path(task.folder) / name
-        return cls(name, model_hash(folder), read_card(folder).defense, folder=str(folder))
+        return cls(name, model_hash(folder), read_card(folder).defense)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell and what a worker needs to measure it. reason: why it is n/a, empty where it runs. model_folder, source:
-    as in ModelRef. data: the folder of a user's own data, from which task_code then makes the task; empty where it has
-    its own. device: which one measures, where the cell names its class alone. The rest is as in an attack's entry and
-    in a trial's specification."""
+    """A cell and how it is measured. It holds names and no path, so that any machine can measure it: see Workplace.
+
+    reason: why it is n/a, empty where it runs. brought: whether the model is brought, and no reference model.
+    surrogates: reference models that a transfer attack asks. data: id of a user's own data, empty where the task has
+    its own. pace: what the task's cells take. The rest is as in an attack's entry and in a trial's specification.
+    """
 
     cell: Cell
-    task_code: str
-    attack_code: str
-    model_folder: str
     timeout_seconds: float
     reason: str = ""
-    plugins: tuple[str, ...] = ()
     id: str = ""
     stage: str = "test"
     minimum_norm: bool = False
     curve: tuple[float, ...] = ()
     queue: int = 1
-    surrogate_folders: tuple[str, ...] = ()
-    source: str = ""
+    surrogates: tuple[str, ...] = ()
+    brought: bool = False
     data: str = ""
-    device: str = CPU
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def group(self) -> tuple[str, str]:
@@ -108,7 +105,7 @@ class PlannedCell:
         repeats = math.prod(n for name in _REPEATS if isinstance(n := self.cell.params.get(name, 1), int) and n > 0)
         passes = repeats * (1 if self.minimum_norm else 1 + len(self.curve))
         learned = _FITTING if self.stage == "fit" else 1
-        return 1.0 + 3.0 * math.pow(passes, 0.9) * learned * (1 + len(self.surrogate_folders))
+        return 1.0 + 3.0 * math.pow(passes, 0.9) * learned * (1 + len(self.surrogates))
 
 
 # Parameters that multiply passes.
@@ -153,7 +150,6 @@ def plan_cells(
     suite: Suite,
     registry: Registry,
     settings: Settings,
-    plugin_files: Sequence[Path] = (),
     models: Mapping[str, Sequence[ModelRef]] | None = None,
 ) -> tuple[PlannedCell, ...]:
     """All cells of a suite, cheapest first within each model.
@@ -176,7 +172,7 @@ def plan_cells(
             [ModelRef.reference(task, name) for name in task.models] if models is None else models.get(task.name, ())
         )
         for model in chosen:
-            planned.append(_planned(trial, task, model, suite, registry, settings, plugin_files))
+            planned.append(_planned(trial, task, model, suite, registry, settings))
     order = {group: place for place, group in enumerate(dict.fromkeys(cell.group for cell in planned))}
     return tuple(sorted(planned, key=lambda cell: (order[cell.group], cell.effort)))
 
@@ -199,13 +195,12 @@ def _planned(
     suite: Suite,
     registry: Registry,
     settings: Settings,
-    plugin_files: Sequence[Path],
 ) -> PlannedCell:
     attack, data = registry.attack(trial.attack), settings.data
-    facts: Any = importlib.import_module(task.facts) if data is None else data
+    data_hash: Callable[[str], str] = resolve(task.data_hash) if data is None else data.data_hash
     reason = None
     if trial.threat != NONE:
-        reason = attack.reason_against(Threat.parse(trial.threat).surface)
+        reason = registry.misfit(attack, registry.threat(trial.threat), task) or None
     surrogates = {}
     if attack.access == "surrogate" and reason is None:
         # A model is never its own surrogate: that would be a white-box attack by another name.
@@ -216,16 +211,17 @@ def _planned(
             if surrogates
             else "transfer needs another reference model of the task" + ("" if data is None else " that reads the data")
         )
+    surfaces = [] if trial.threat == NONE else [registry.surface_of(registry.threat(trial.threat))]
     cell = Cell(
         task=task.name,
-        data_hash=facts.data_hash("test"),
+        data_hash=data_hash("test"),
         split="test",
         limit=settings.limit,
         model=model.name,
         model_hash=model.hash,
         defense=model.defense,
         attack=trial.attack,
-        params={**attack.defaults, **trial.params} if reason is None else dict(trial.params),
+        params={**parameters(attack), **trial.params} if reason is None else dict(trial.params),
         threat=trial.threat,
         goal=trial.goal,
         seed=settings.seed + trial.seed,
@@ -233,27 +229,23 @@ def _planned(
         batch_size=trial.batch_size,
         device=device_class(settings.device),
         threads=settings.threads,
-        plugins=dict(registry.plugins),
+        plugins=registry.plugins_of(task, attack, *surfaces),
         versions=_versions(task.libraries),
-        options=_options(trial, attack, surrogates, facts.data_hash(FIT_SPLIT)) if reason is None else {},
+        options=_options(trial, attack, surrogates, data_hash(FIT_SPLIT)) if reason is None else {},
     )
     return PlannedCell(
         cell=cell,
-        task_code=task.code if data is None else task.own_data,
-        attack_code=attack.code,
-        model_folder=model.folder,
         timeout_seconds=suite.timeout_seconds,
         reason=reason or "",
-        plugins=tuple(str(path) for path in plugin_files),
         id=cell.id,
         stage=attack.stage,
         minimum_norm=attack.minimum_norm,
         curve=trial.curve,
         queue=trial.queue,
-        surrogate_folders=tuple(str(other) for other in surrogates.values()),
-        source=model.source,
-        data="" if data is None else str(data.folder),
-        device=settings.device,
+        surrogates=tuple(surrogates),
+        brought=bool(model.source),
+        data="" if data is None else data.id,
+        pace=task.pace,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from benchmarks.running.executors import Executor
 from benchmarks.running.measuring import Measured
 from benchmarks.running.planning import PlannedCell
+from benchmarks.running.workplace import Workplace
 from leaderboard.records.plan import JournalEntry
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
@@ -52,11 +53,13 @@ def missing(cells: Sequence[PlannedCell], folder: RunFolder) -> list[PlannedCell
     return left
 
 
-def run_cells(cells: Sequence[PlannedCell], folder: RunFolder, executor: Executor, progress: Progress) -> Summary:
+def run_cells(
+    cells: Sequence[PlannedCell], place: Workplace, folder: RunFolder, executor: Executor, progress: Progress
+) -> Summary:
     """Measures what is missing. Raises StoreError where the folder cannot be written, and ResultError."""
     todo = missing(cells, folder)
     statuses: Counter[str] = Counter()
-    for planned, measured in executor.run(todo, progress.started):
+    for planned, measured in executor.run(todo, place, progress.started):
         statuses[measured.result.status] += 1
         keep(folder, planned, measured)
         progress.finished(planned, measured)

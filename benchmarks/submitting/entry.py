@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
 from benchmarks.running.planning import NUMBERS_VERSION, ModelRef, PlannedCell, Settings, plan_cells
-from benchmarks.suites import Suite
+from benchmarks.suites.suite import Suite
 from leaderboard.bundle.manifest import Benchmark, EntryFacts
 from leaderboard.bundle.names import SOURCE
 from leaderboard.bundle.writing import Content, Parts, write_bundle

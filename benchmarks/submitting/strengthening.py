@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from adversarial.errors import InvalidOption, UnknownName
-from adversarial.registry import Registry, resolve
-from adversarial.threats import Threat
+from adversarial.entries import AttackEntry
+from adversarial.errors import InvalidOption
+from adversarial.registry import Registry
+from adversarial.signatures import check_parameters
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.workplace import Workplace
 from benchmarks.submitting.entry import benchmark_version
-from benchmarks.suites import Suite, TrialSpec, suite_named
-from benchmarks.verifying.bundles import open_here, settings_of, source_text
+from benchmarks.verifying.bundles import open_here, settings_of, source_text, suite_of
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import Parts, extract, write_bundle
 from leaderboard.records.record import Result
-from leaderboard.records.threats import without_access
 
 
 if TYPE_CHECKING:
@@ -41,20 +41,23 @@ def strengthen(
     key: Ed25519PrivateKey,
     seed: int = 0,
     data: Sequence[OwnData] = (),
+    plugins: Sequence[Path] = (),
 ) -> tuple[str, Result]:
     """Runs the attack under the threat that ranks the entry's task, and writes a bundle against the entry.
 
-    Returns the bundle's id and the record. Raises BundleError for an entry that carries no model or an attack that
-    ends without a number, InvalidOption where the attack does not fit.
+    plugins: the files that the registry was made with. Returns the bundle's id and the record. Raises BundleError for
+    an entry that carries no model or an attack that ends without a number, InvalidOption where it does not fit.
     """
     bundle = open_here(entry, registry)
     if bundle.manifest.kind != "entry" or not bundle.model_files:
         raise BundleError(f"{entry}: expected the bundle of an entry that carries its model")
+    settings = settings_of(bundle.manifest.suite, data)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        planned = _planned(bundle, registry, attack, params, seed, source_text(bundle, folder / "model"), data)
-        found = measure(planned)
+        planned = _planned(bundle, registry, registry.attack(attack), params, seed, settings)
+        source = {(planned.cell.task, planned.cell.model): source_text(bundle, folder / "model")}
+        found = measure(planned, Workplace.of(plugins, settings.data, sources=source))
         if found.result.status != "ok":
             raise BundleError(f"{planned.cell.label} is {found.result.status}: {found.result.reason}")
 
@@ -83,43 +86,15 @@ def strengthen(
 
 
 def _planned(
-    bundle: Bundle,
-    registry: Registry,
-    attack: str,
-    params: Mapping[str, Any],
-    seed: int,
-    source: str,
-    data: Sequence[OwnData],
+    bundle: Bundle, registry: Registry, attack: AttackEntry, params: Mapping[str, Any], seed: int, settings: Settings
 ) -> PlannedCell:
-    manifest = bundle.manifest
-    suite = suite_named(manifest.suite.partition("-")[0])
-    threat = suite.ranking_threats[manifest.entry.task]
-    entry = registry.attack(attack)
-    known = inspect.signature(resolve(entry.code)).parameters
-    for name in params:
-        if name not in known:
-            raise UnknownName.among(f"parameter of {attack}", name, list(known)[1:])
-    if reason := entry.reason_against(Threat.parse(threat).surface):
-        raise InvalidOption(f"{attack} does not fit {threat}: {reason}")
-    like = next(trial for trial in suite.trials if trial.task == manifest.entry.task and trial.threat != "none")
-    own = Suite(
-        name=suite.name,
-        summary="",
-        trials=(
-            TrialSpec(
-                manifest.entry.task,
-                attack,
-                f"{without_access(threat)}@{entry.access}",
-                dict(params),
-                like.goal,
-                like.batch_size,
-                seed,
-            ),
-        ),
-        ranking_threats=suite.ranking_threats,
-        timeout_seconds=24 * 3600.0,
-    )
-    settings: Settings = settings_of(manifest.suite, data)
-    model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source=source)
-    (planned,) = plan_cells(own, registry, settings, models={manifest.entry.task: (model,)})
+    manifest, suite = bundle.manifest, suite_of(bundle, registry)
+    task = registry.task(manifest.entry.task)
+    check_parameters(attack, params)
+    threat = registry.threat(suite.ranking_threats[task.name])
+    if reason := registry.misfit(attack, threat, task):
+        raise InvalidOption(f"{attack.name} does not fit {threat}: {reason}")
+    own = replace(suite, trials=(suite.trial(task.name, attack, threat, params, seed),), timeout_seconds=24 * 3600.0)
+    model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source="bundle")
+    (planned,) = plan_cells(own, registry, settings, models={task.name: (model,)})
     return planned

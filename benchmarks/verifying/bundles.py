@@ -19,15 +19,16 @@ from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fau
 from adversarial.registry import Registry, resolve
 from benchmarks.running.devices import CPU
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.workplace import Workplace
 from benchmarks.submitting.entry import SOURCE_NAME, benchmark_version
-from benchmarks.suites import NONE, suite_named
+from benchmarks.suites.suite import NONE, Suite, suite_named
 from benchmarks.verifying.cells import measured_again, rescored
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle, Limits, open_bundle
 from leaderboard.bundle.writing import extract
 from leaderboard.records.metric import Metric
 from leaderboard.records.threats import without_access
-from leaderboard.records.verdict import LONGEST, Verdict, VerdictLevel
+from leaderboard.records.verdict import LONGEST, VerdictLevel, Verdict
 
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ def verify(
     report: Report = lambda _: None,
     data: Sequence[OwnData] = (),
     device: str = CPU,
+    plugins: Sequence[Path] = (),
 ) -> Verdict:
     """The highest level that a bundle reaches. rerun: how many cells are measured again; nonce: what draws them. data:
-    what bundles on own data may be of. device: what asks the model, whatever measured the bundle.
+    what bundles on own data may be of. device: what asks the model, whatever measured the bundle. plugins: the files
+    that the registry was made with.
 
     Raises OSError, MemoryError, UnavailableData and MissingDependency for what this machine lacks, of which the bundle
     is innocent.
@@ -63,9 +66,11 @@ def verify(
     except BundleError as error:
         return Verdict("", "refused", (_line(str(error)),))
     try:
+        settings = settings_of(bundle.manifest.suite, data)
+        place = Workplace.of(plugins, settings.data, device)
         if bundle.manifest.kind == "stronger-attack":
-            return _stronger(bundle, registry, data, device)
-        return _verified(bundle, registry, data, device, rerun, nonce, report)
+            return _stronger(bundle, registry, settings, place)
+        return _verified(bundle, registry, settings, place, rerun, nonce, report)
     except Exception as error:  # a stranger's model and examples may break anything
         if is_machine_fault(error):
             raise  # another attempt may end otherwise
@@ -92,11 +97,19 @@ def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int, ranking:
     return tuple(sorted((first + rest)[:count]))
 
 
-def _ranking(bundle: Bundle, planned: Iterable[PlannedCell]) -> list[str]:
+def suite_of(bundle: Bundle, registry: Registry) -> Suite:
+    """The suite that a bundle is of, whatever its settings; raises UnknownName."""
+    return suite_named(registry, bundle.manifest.suite.partition("-")[0])
+
+
+def ranking_threat(bundle: Bundle, registry: Registry) -> str:
+    """What ranks the entry's task in its suite, without the access."""
+    return without_access(suite_of(bundle, registry).ranking_threats[bundle.manifest.entry.task])
+
+
+def _ranking(bundle: Bundle, registry: Registry, planned: Iterable[PlannedCell]) -> list[str]:
     """The measured attacks under the threat that ranks the entry."""
-    threat = without_access(
-        suite_named(bundle.manifest.suite.partition("-")[0]).ranking_threats[bundle.manifest.entry.task]
-    )
+    threat = ranking_threat(bundle, registry)
     ids = {cell.id for cell in planned if cell.cell.attack != NONE and without_access(cell.cell.threat) == threat}
     return sorted(name for name in ids & bundle.records.keys() if bundle.records[name].status == "ok")
 
@@ -107,9 +120,8 @@ def _line(text: str) -> str:
 
 
 def _verified(
-    bundle: Bundle, registry: Registry, data: Sequence[OwnData], device: str, rerun: int, nonce: str, report: Report
+    bundle: Bundle, registry: Registry, settings: Settings, place: Workplace, rerun: int, nonce: str, report: Report
 ) -> Verdict:
-    settings = settings_of(bundle.manifest.suite, data)
     planned = {cell.id: cell for cell in _expected(bundle, registry, settings)}
     if planned.keys() != bundle.manifest.plan.keys():
         missing, foreign = planned.keys() - bundle.manifest.plan.keys(), bundle.manifest.plan.keys() - planned.keys()
@@ -123,14 +135,14 @@ def _verified(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data, device)
-        text = source_text(bundle, folder / "model")
-        planned = {cell_id: replace(cell, source=text, device=device) for cell_id, cell in planned.items()}
+        brought = _brought(bundle, folder / "model", settings.data, place)
+        entry = bundle.manifest.entry
+        place = replace(place, sources={(entry.task, entry.name): source_text(bundle, folder / "model")})
         checks = {}
-        for place, cell_id in enumerate(sorted(bundle.records), 1):
-            report(f"re-scoring {place} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
-            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought)
-        ranking = _ranking(bundle, planned.values())
+        for number, cell_id in enumerate(sorted(bundle.records), 1):
+            report(f"re-scoring {number} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
+            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought, place)
+        ranking = _ranking(bundle, registry, planned.values())
         for cell_id in ranking:
             if checks[cell_id].check == "claimed":
                 raise BundleError(
@@ -138,28 +150,25 @@ def _verified(
                 )
         candidates = [cell_id for cell_id, result in bundle.records.items() if result.status == "ok"]
         again = drawn(bundle.id, nonce, candidates, rerun, ranking)
-        for place, cell_id in enumerate(again, 1):
-            report(f"measuring again {place} of {len(again)}: {bundle.manifest.plan[cell_id]}")
-            checks[cell_id] = measured_again(bundle.records[cell_id], planned[cell_id], checks[cell_id])
+        for number, cell_id in enumerate(again, 1):
+            report(f"measuring again {number} of {len(again)}: {bundle.manifest.plan[cell_id]}")
+            checks[cell_id] = measured_again(bundle.records[cell_id], planned[cell_id], checks[cell_id], place)
     level: VerdictLevel = "re-run" if again else "re-scored"
     reasons = [f"{len(bundle.absent)} cells are missing and count as no result"] if bundle.absent else []
     return Verdict(bundle.id, level, tuple(reasons), tuple(checks[cell_id] for cell_id in sorted(checks)))
 
 
-def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData], device: str) -> Verdict:
+def _stronger(bundle: Bundle, registry: Registry, settings: Settings, place: Workplace) -> Verdict:
     """Better examples against an entry say all by themselves: how they were found is of no account."""
     manifest = bundle.manifest
-    settings = settings_of(manifest.suite, data)
     first = _expected(bundle, registry, settings)[0]
-    like = first.cell
-    suite = suite_named(manifest.suite.partition("-")[0])
-    threat = without_access(suite.ranking_threats[manifest.entry.task])
+    like, threat = first.cell, ranking_threat(bundle, registry)
     if not bundle.model_files:
         raise BundleError("the bundle carries no model, so its examples cannot be shown to it")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data, device)
+        brought = _brought(bundle, folder / "model", settings.data, place)
         checks = []
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
@@ -167,8 +176,8 @@ def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData], devic
             same &= cell.goal in GOALS and 1 <= cell.batch_size <= LARGEST_BATCH
             if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
                 raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
-            planned = PlannedCell(cell, first.task_code, "", "", 0.0, id=cell_id, data=first.data, device=device)
-            check = rescored(result, planned, bundle, brought)
+            planned = PlannedCell(cell, 0.0, id=cell_id, data=first.data)
+            check = rescored(result, planned, bundle, brought, place)
             if check.check != "re-scored":
                 raise BundleError(f"{label}: its examples cannot be shown to the model: {check.detail}")
             checks.append(check)
@@ -178,7 +187,7 @@ def _stronger(bundle: Bundle, registry: Registry, data: Sequence[OwnData], devic
 def _expected(bundle: Bundle, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:
     """The suite's cells for the bundle's model, planned here: only these count."""
     manifest = bundle.manifest
-    suite = suite_named(manifest.suite.partition("-")[0])
+    suite = suite_of(bundle, registry)
     model = ModelRef(manifest.entry.name, manifest.model_hash, manifest.entry.defense, source="bundle")
     return plan_cells(suite, registry, settings, models={manifest.entry.task: (model,)})
 
@@ -207,12 +216,12 @@ def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
             raise BundleError(f"{label}: n/a for another reason than the suite's: {result.reason}")
 
 
-def _brought(bundle: Bundle, folder: Path, data: OwnData | None, device: str) -> Brought:
+def _brought(bundle: Bundle, folder: Path, data: OwnData | None, place: Workplace) -> Brought:
     import torch
 
     from tasks.models import bring, parse
 
-    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(device), data)
+    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(place.devices[0]), data)
     carried = {*found.files, SOURCE_NAME}
     if carried != set(bundle.model_files):
         odd = ", ".join(sorted(carried ^ set(bundle.model_files)))

@@ -12,7 +12,8 @@ import msgspec
 from adversarial.errors import MachineFault, NotApplicable
 from benchmarks.running.measuring import measure, task_of_cell
 from benchmarks.running.planning import PlannedCell
-from benchmarks.suites import NONE
+from benchmarks.running.workplace import Workplace
+from benchmarks.suites.suite import NONE
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.records.record import BUDGET_PREFIX, Diagnostic, Examples, Result
@@ -33,27 +34,27 @@ LONGEST_DETAIL: Final = 1_000  # characters
 FEW: Final = 8  # examples that show whether an attack applies
 
 
-def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought) -> CellCheck:
+def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought, place: Workplace) -> CellCheck:
     """Asks the model about a cell's stored examples, one forward each; a clean pass is simply made again.
 
     Raises BundleError where they are over budget, or do not do what the record says.
     """
     label = planned.cell.label
     if result.status == "n/a" and not planned.reason:
-        return _still_not_applicable(result, planned)
+        return _still_not_applicable(result, planned, place)
     if result.status != "ok":
         return CellCheck(result.id, label, "claimed", f"{result.status}: {result.reason}"[:LONGEST_DETAIL])
     assert result.examples is not None
-    task = task_of_cell(planned)
+    task = task_of_cell(planned, place)
     diagnostics: tuple[Diagnostic, ...] = ()
     _check_columns(label, result.examples, planned)
     if planned.cell.attack == NONE:
-        found, diagnostics = _clean(task, brought, planned)
+        found, diagnostics = _clean(task, brought, planned, place)
     elif not result.artifacts:
         raise BundleError(f"{label}: stores no adversarial examples")
     else:
         try:
-            found = _of_evidence(task, brought, planned, bundle.evidence(result.id))
+            found = _of_evidence(task, brought, planned, place, bundle.evidence(result.id))
         except NotApplicable as error:
             return CellCheck(result.id, label, "claimed", str(error)[:LONGEST_DETAIL])
     corrected = _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
@@ -71,32 +72,34 @@ def _check_columns(label: str, examples: Examples, planned: PlannedCell) -> None
         )
 
 
-def _still_not_applicable(result: Result, planned: PlannedCell) -> CellCheck:
+def _still_not_applicable(result: Result, planned: PlannedCell, place: Workplace) -> CellCheck:
     """An attack that the model itself rules out is tried again: or else a cheat would rule out the strong ones."""
-    again = _measured(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW)))
+    again = _measured(replace(planned, cell=msgspec.structs.replace(planned.cell, limit=FEW)), place)
     if again.status != "n/a":
         raise BundleError(f"{planned.cell.label}: claimed n/a ({result.reason}), and here it is {again.status}")
     return CellCheck(result.id, planned.cell.label, "re-run", f"n/a: {again.reason}"[:LONGEST_DETAIL])
 
 
-def _clean(task: Task, brought: Brought, planned: PlannedCell) -> tuple[Rescored, tuple[Diagnostic, ...]]:
+def _clean(
+    task: Task, brought: Brought, planned: PlannedCell, place: Workplace
+) -> tuple[Rescored, tuple[Diagnostic, ...]]:
     from adversarial.ledger import Ledger
     from tasks.measuring.protocol import Rescored
 
-    trial = _trial(planned)
+    trial = _trial(planned, place)
     measured = task.measure(brought.victim, trial, Ledger())
     within = (False,) * len(measured.ids)
     found = Rescored(measured.ids, measured.values, measured.weights, measured.distances, within)
     return found, tuple(Diagnostic(one.name, one.severity, one.detail) for one in measured.findings)
 
 
-def _of_evidence(task: Task, brought: Brought, planned: PlannedCell, data: bytes) -> Rescored:
+def _of_evidence(task: Task, brought: Brought, planned: PlannedCell, place: Workplace, data: bytes) -> Rescored:
     from safetensors.torch import load
 
-    return task.rescore(brought.victim, _trial(planned), load(data))
+    return task.rescore(brought.victim, _trial(planned, place), load(data))
 
 
-def _trial(planned: PlannedCell) -> Any:
+def _trial(planned: PlannedCell, place: Workplace) -> Any:
     import torch
 
     from adversarial.threats import Threat
@@ -111,7 +114,7 @@ def _trial(planned: PlannedCell) -> Any:
         split=cell.split,
         limit=cell.limit,
         batch_size=cell.batch_size,
-        device=torch.device(planned.device),
+        device=torch.device(place.devices[0]),
     )
 
 
@@ -136,13 +139,13 @@ def _compare(label: str, examples: Examples, found: Rescored, higher_is_better: 
     return {found.ids[row]: found.values[row] for row in differing}
 
 
-def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> CellCheck:
+def measured_again(result: Result, planned: PlannedCell, before: CellCheck, place: Workplace) -> CellCheck:
     """Measures a cell from scratch; raises BundleError where it comes out otherwise.
 
     before: what its stored examples showed. Of each example the worse of the two counts: both are true of the model.
     """
     label = planned.cell.label
-    again = _measured(planned)
+    again = _measured(planned, place)
     if again.status != "ok" or again.examples is None or result.examples is None or again.metric is None:
         raise BundleError(f"{label}: measured again it is {again.status}: {again.reason}")
     claimed, found = result.examples, again.examples
@@ -170,9 +173,9 @@ def measured_again(result: Result, planned: PlannedCell, before: CellCheck) -> C
     return CellCheck(result.id, label, "re-run", exact, corrected, by_column, diagnostics)
 
 
-def _measured(planned: PlannedCell) -> Result:
+def _measured(planned: PlannedCell, place: Workplace) -> Result:
     """A cell however long it takes, since whoever started this ends it; raises MachineFault for want of anything."""
-    found = measure(replace(planned, timeout_seconds=math.inf))
+    found = measure(replace(planned, timeout_seconds=math.inf), place)
     if found.machine_fault:
         raise MachineFault(found.result.reason)
     return found.result

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import InvalidOption
-from adversarial.registry import TaskEntry, resolve
+from adversarial.registry import resolve
 from tasks.data import OwnData
 from tasks.measuring.protocol import Task
 
@@ -14,7 +15,7 @@ def task_of(entry: TaskEntry, data: OwnData | None = None) -> Task:
     if data is None:
         task = resolve(entry.code)()
         return task
-    if data.task != entry.name or not entry.own_data:
+    if data.task != entry.name or not entry.custom_data:
         raise InvalidOption(f"the data in {data.folder} were prepared for {data.task}, not for {entry.name}")
-    task = resolve(entry.own_data)(data)
+    task = resolve(entry.custom_data)(data)
     return task

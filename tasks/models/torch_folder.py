@@ -10,9 +10,10 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
 from adversarial.inputs import Inputs
-from adversarial.registry import TaskEntry, resolve
+from adversarial.registry import resolve
 from adversarial.victims import Victim
 from tasks import ENTRIES
 from tasks.data import OwnData

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from adversarial.entries import AttackEntry
 from adversarial.problem import Problem
-from adversarial.registry import AttackEntry
 
 
 def crash(problem: Problem) -> None:
@@ -48,15 +48,13 @@ def overwrite(problem: Problem) -> None:
 
 def register(registry: object) -> None:
     """Adds all of them."""
-    surfaces = frozenset({"pixels", "waveform", "observations", "embeddings"})
     for function in (crash, vanish, dawdle, hang, overreach, smear, overwrite):
         registry.add(  # type: ignore[attr-defined]
             AttackEntry(
                 name=function.__name__,
-                code=f"robustarena_plugin_misbehaving:{function.__name__}",
+                code=function,
                 summary=str(function.__doc__),
-                paper="",
                 access="gradient",
-                surfaces=surfaces,
+                needs=frozenset({"steps"}),
             )
         )

@@ -1,0 +1,177 @@
+"""What can be registered: torch-free data that names its code, or holds it.
+
+`code` is a callable or `module:name`, which is imported when it is first used. What a function's parameters are by
+default stands in its signature alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal
+
+from adversarial.errors import InvalidThreat
+
+
+Code = str | Callable[..., Any]
+Access = Literal["gradient", "scores", "labels", "none", "surrogate"]
+Stage = Literal["test", "fit", "train", "native", "wrap", "detect"]
+
+# What an attack may need of a surface or of a task's answers, in words for the board where it is not there.
+NEEDS: Final[Mapping[str, str]] = {
+    "steps": "a surface that can be stepped along a gradient, and words cannot",
+    "candidates": "words or other choices, with candidates to replace them",
+    "bounds": "features with ends of their range",
+    "classes": "the scores of one decision among classes",
+    "transcripts": "a model that writes transcripts",
+    "episodes": "an episode, in which one action is wanted at all steps",
+}
+ANSWERS: Final = frozenset({"classes", "transcripts", "episodes"})  # of these needs, what a task's answers offer
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceEntry:
+    """Where an attacker may touch.
+
+    norms: that bound a perturbation there. unit: of a budget, in words. offers: which needs of attacks it meets, and
+    which answers the tasks that are attacked there may give. code: a function from (inputs, threat) to a Space; empty
+    where a space needs more than these. largest: by norm, the budget that spans the whole range.
+    """
+
+    kind: ClassVar[str] = "surface"
+
+    name: str
+    summary: str
+    norms: tuple[str, ...]
+    unit: str
+    offers: frozenset[str]
+    code: Code = ""
+    largest: Mapping[str, float] = field(default_factory=dict)
+
+    def check_norm(self, norm: str) -> None:
+        """Raises InvalidThreat for a norm that bounds nothing here."""
+        if norm not in self.norms:
+            units = " or ".join(f"{self.name}-{one}" for one in self.norms)
+            raise InvalidThreat(f"{self.name} cannot be bounded by {norm}, in {self.unit}; use {units}")
+
+    def check_budget(self, norm: str, budget: float) -> None:
+        """Raises InvalidThreat beyond the whole range: such a budget is nearly always a slip, `8` for `8/255`."""
+        if self.largest.get(norm, math.inf) < budget < math.inf:
+            raise InvalidThreat(
+                f"a budget of {budget:g} is beyond the whole range of {self.name}, {self.largest[norm]:g}; "
+                f"for levels of 255 write {self.name}-{norm}:{budget:g}/255, for no bound {self.name}-{norm}:inf"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AttackEntry:
+    """An attack and what it needs.
+
+    code: of the stage `test` a function of a Problem, of `fit` one of the fit split's problems that returns the attack.
+    access: what it asks of the model: gradient, scores, labels, none, or surrogate. needs: of NEEDS. params: what
+    differs from the function's own defaults. minimum_norm: whether it looks for the nearest success: it then runs
+    without a bound, and counts where its distance is within the budget.
+    """
+
+    kind: ClassVar[str] = "attack"
+
+    name: str
+    code: Code
+    summary: str
+    access: Access
+    needs: frozenset[str] = frozenset()
+    paper: str = ""
+    stage: Stage = "test"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    minimum_norm: bool = False
+
+    def lacks(self, offered: frozenset[str]) -> str:
+        """Why the attack does not run where `offered` is all that there is; empty where it does."""
+        missing = [need for need in NEEDS if need in self.needs - offered]
+        return f"{self.name} needs {NEEDS[missing[0]]}" if missing else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DefenseEntry:
+    """A defense. code: of the stage `train` a function from a Problem to a perturbation of a training batch.
+
+    params: what differs from the function's own defaults.
+    """
+
+    kind: ClassVar[str] = "defense"
+
+    name: str
+    code: Code
+    summary: str
+    stage: Stage = "train"
+    paper: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a task's cells take before any was measured: seconds of each cell, and of each unit of effort on `rows`
+    examples. Their proportions are what counts: the machine's own pace is learned."""
+
+    cell: float = 0.1
+    effort: float = 0.1
+    rows: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEntry:
+    """A task and what it offers.
+
+    code: a function without arguments that makes the task (tasks.measuring.protocol.Task). data_hash: a torch-free
+    function from a split's name to the SHA-256 of its data. surfaces: where it can be attacked. answers: of ANSWERS.
+    models: its reference models, each a folder under `folder`. libraries: whose versions change its numbers, and so
+    are part of a cell's id. loaders: by kind of source, how this task reads models that not every task reads alike.
+    custom_data: the task made of a user's own data (tasks.data.CustomData); preparing: how such data are read; both
+    empty where it takes none. clean_examples: a torch-free function that gives the examples as they were before they
+    were disturbed, for pages; empty where nothing is shown.
+    """
+
+    kind: ClassVar[str] = "task"
+
+    name: str
+    code: Code
+    data_hash: Code
+    summary: str
+    surfaces: tuple[str, ...]
+    models: tuple[str, ...]
+    folder: str
+    answers: frozenset[str] = frozenset({"classes"})
+    libraries: tuple[str, ...] = ("torch", "numpy")
+    loaders: Mapping[str, Code] = field(default_factory=dict)
+    custom_data: Code = ""
+    preparing: Code = ""
+    clean_examples: Code = ""
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """A kind of model source, `name:LOCATION`.
+
+    code: a function from (source, task entry, device, custom data or None) to a LoadedModel; empty where each task's
+    entry names its own loader. attribute: whether the location may be followed by one more part, `:NAME`.
+    """
+
+    kind: ClassVar[str] = "source"
+
+    name: str
+    summary: str
+    code: Code = ""
+    attribute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorEntry:
+    """Who measures cells. code: a function from a number of workers, or None, to an Executor."""
+
+    kind: ClassVar[str] = "executor"
+
+    name: str
+    code: Code
+    summary: str
