@@ -109,10 +109,10 @@ def _sample(task: Task, device: torch.device) -> tuple[Inputs, Goal | None]:
         (batch,) = static.batches("test", SAMPLE, SAMPLE, device)
         goal: Goal = static.goal(batch, "flip")
         return batch.inputs, goal
-    from tasks.control.dataset import seeds
-    from tasks.control.environment import Episodes
+    from tasks.control.cartpole import CARTPOLE
+    from tasks.measuring.environments import Episodes
 
-    episodes = Episodes(seeds("test")[:SAMPLE])
+    episodes = Episodes(CARTPOLE, CARTPOLE.seeds("test")[:SAMPLE])
     for step in range(6):  # so that velocities are more than those of a start
         episodes.step(torch.arange(SAMPLE).add(step).remainder(2).numpy())
     return Inputs(torch.from_numpy(episodes.observe()).to(device)), None

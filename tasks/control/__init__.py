@@ -11,7 +11,7 @@ from adversarial.entries import Pace, TaskEntry
 ENTRY: Final = TaskEntry(
     name="control-cartpole",
     code="tasks.control.task:make",
-    data_hash="tasks.control.dataset:data_hash",
+    data_hash="tasks.control.cartpole:data_hash",
     summary="balancing Gymnasium's CartPole-v1 for 500 steps",
     surfaces=("observations",),
     answers=frozenset({"classes", "episodes"}),

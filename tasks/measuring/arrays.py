@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
+from adversarial.entries import SurfaceEntry
 from adversarial.errors import DataError, NotApplicable
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
-from adversarial.spaces import Space, embeddings, observations, pixels, waveform
+from adversarial.registry import resolve
+from adversarial.spaces import Space, observations
 from adversarial.spaces.surfaces import SAMPLE_STEP
-from adversarial.threats import Threat
+from adversarial.threats import BUILT_IN, Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
 from tasks import FIT_SPLIT
@@ -22,11 +24,7 @@ from tasks.measuring.protocol import GoalName
 from tasks.measuring.static import Batch, Outcomes
 
 
-_SURFACES: dict[str, Callable[[Inputs, Threat], Space]] = {
-    "pixels": pixels,
-    "waveform": waveform,
-    "embeddings": embeddings,
-}
+PIXELS: Final = BUILT_IN["pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class ArrayTask:
     inputs: float32, see Inputs; pixels must lie in [0, 1], waveforms on the grid of 16-bit samples. labels: int64
     [examples]. targets: int64 [examples] or None. scale: float [dimensions], for threats on observations only.
     fit: inputs, labels and, with targets, their targets too, that attacks of the stage `fit` learn on. All on one
-    device. Raises DataError for anything else.
+    device. surface: where they are attacked. Raises DataError for anything else.
     """
 
     inputs: Inputs
@@ -44,6 +42,7 @@ class ArrayTask:
     targets: Tensor | None = None
     scale: Tensor | None = None
     fit: tuple[Inputs, Tensor, Tensor | None] | None = None
+    surface: SurfaceEntry = PIXELS
 
     @property
     def metric(self) -> Metric:
@@ -81,7 +80,8 @@ class ArrayTask:
             inputs, labels, wanted = self.fit
             if (wanted is None) != (self.targets is None):
                 raise DataError("give fit=(inputs, labels, targets) where there are targets, and only there")
-            yield from ArrayTask(inputs, labels, wanted, self.scale).batches("test", limit, batch_size, device)
+            learned = replace(self, inputs=inputs, labels=labels, targets=wanted, fit=None)
+            yield from learned.batches("test", limit, batch_size, device)
             return
         count = len(self.labels) if limit is None else min(limit, len(self.labels))
         for start in range(0, count, batch_size):
@@ -116,11 +116,10 @@ class ArrayTask:
                     f"got {list(self.scale.shape)}"
                 )
             return observations(batch.inputs, threat, self.scale.to(batch.inputs.values.device))
-        if threat.surface not in _SURFACES:
-            raise NotApplicable(
-                f"tensors can be attacked as {', '.join(_SURFACES)} or observations, not {threat.surface}"
-            )
-        return _SURFACES[threat.surface](batch.inputs, threat)
+        if not self.surface.code:
+            raise NotApplicable(f"tensors alone cannot be attacked as {threat.surface}")
+        space: Space = resolve(self.surface.code)(batch.inputs, threat)
+        return space
 
     def goal(self, batch: Batch, goal: GoalName) -> Goal:  # noqa: ARG002
         truth = cast("tuple[tuple[int, int], ...]", batch.truth)
