@@ -20,9 +20,9 @@ from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
 from benchmarks.running.executors import Serial
 from benchmarks.running.planning import Settings
-from benchmarks.submitting import entry as submitting
 from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites.suite import suite_named
+from benchmarks.verifying import opening
 from benchmarks.verifying.bundles import drawn, verify
 from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.reading import open_bundle
@@ -183,8 +183,8 @@ def test_cells_that_are_left_out_are_missing_and_said(measured: Path, tmp_path: 
 
 
 def test_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = msgspec.structs.replace(submitting.benchmark_version(), numbers="0")
-    monkeypatch.setattr("benchmarks.verifying.bundles.benchmark_version", lambda: other)
+    other = msgspec.structs.replace(opening.benchmark_version(), numbers="0")
+    monkeypatch.setattr("benchmarks.verifying.opening.benchmark_version", lambda: other)
     verdict = verify(measured / "one.rab", catalog())
     assert verdict.level == "refused"
     assert "numbers version 0" in verdict.reasons[0]

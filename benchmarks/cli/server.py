@@ -51,8 +51,8 @@ def serve(
 
         from benchmarks.catalog import catalog
         from benchmarks.originals import originals_of
-        from benchmarks.submitting.entry import benchmark_version
         from benchmarks.suites.suite import Suite
+        from benchmarks.verifying.opening import benchmark_version
         from leaderboard.bundle.reading import Limits
         from leaderboard.database.blob_store import Depot
         from leaderboard.database.engine import open_database

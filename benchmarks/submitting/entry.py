@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
-from benchmarks.running.planning import NUMBERS_VERSION, ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.suites.suite import Suite
-from leaderboard.bundle.manifest import Benchmark, EntryFacts
-from leaderboard.bundle.names import SOURCE
+from benchmarks.verifying.opening import SOURCE_NAME, benchmark_version
+from leaderboard.bundle.manifest import EntryFacts
 from leaderboard.bundle.writing import Content, Parts, write_bundle
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from tasks.models import Brought
 
 
-SOURCE_NAME: Final = SOURCE.partition("/")[2]
-
-
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A model with the name and the words that its submitter gives it."""
@@ -36,11 +32,6 @@ class Submission:
     entry: EntryFacts
     source: str
     brought: Brought
-
-
-def benchmark_version() -> Benchmark:
-    """What measures here; a bundle that another version measured is refused."""
-    return Benchmark(importlib.metadata.version("robustarena"), NUMBERS_VERSION)
 
 
 def cells_of(submission: Submission, suite: Suite, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:

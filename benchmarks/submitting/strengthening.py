@@ -18,8 +18,7 @@ from adversarial.signatures import check_parameters
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.running.workplace import Workplace
-from benchmarks.submitting.entry import benchmark_version
-from benchmarks.verifying.bundles import open_here, settings_of, source_text, suite_of
+from benchmarks.verifying.opening import benchmark_version, open_here, settings_of, source_text, suite_of
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import Parts, extract, write_bundle

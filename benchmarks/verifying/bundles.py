@@ -7,38 +7,33 @@ measured again.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from adversarial.errors import RobustArenaError, UnavailableData, is_machine_fault
-from adversarial.registry import Registry, resolve
+from adversarial.errors import RobustArenaError, is_machine_fault
+from adversarial.registry import Registry
 from benchmarks.running.devices import CPU
 from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
 from benchmarks.running.workplace import Workplace
-from benchmarks.submitting.entry import SOURCE_NAME, benchmark_version
-from benchmarks.suites.suite import NONE, Suite, suite_named
+from benchmarks.suites.suite import NONE
 from benchmarks.verifying.cells import measured_again, rescored
+from benchmarks.verifying.opening import carried_model, open_here, ranking_threat, settings_of, source_text, suite_of
 from leaderboard.bundle.errors import BundleError
-from leaderboard.bundle.reading import Bundle, Limits, open_bundle
+from leaderboard.bundle.reading import Bundle
 from leaderboard.bundle.writing import extract
-from leaderboard.records.metric import Metric
 from leaderboard.records.threats import without_access
-from leaderboard.records.verdict import LONGEST, VerdictLevel, Verdict
+from leaderboard.records.verdict import LONGEST, Verdict, VerdictLevel
 
 
 if TYPE_CHECKING:
     from tasks.data import OwnData
-    from tasks.models import Brought
 
 
 LARGEST_BATCH: Final = 4_096
 GOALS: Final = ("flip", "worst", "target")
-_SETTINGS: Final = re.compile(r"[^-]+(-(?P<data>data[0-9a-f]{12}))?(-limit(?P<limit>[1-9][0-9]{0,6}))?")
 
 Report = Callable[[str], None]
 
@@ -78,11 +73,6 @@ def verify(
         return Verdict(bundle.id, "refused", (_line(f"{kind}{error}"),))
 
 
-def open_here(path: Path, registry: Registry) -> Bundle:
-    """A bundle that this version made, of tasks with the metrics that they have here; raises BundleError."""
-    return open_bundle(path, Limits(), benchmark=benchmark_version(), metrics=_metrics(registry))
-
-
 def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int, ranking: Sequence[str] = ()) -> tuple[str, ...]:
     """The cells to measure again: those whose hash with bundle and nonce is smallest, so that nobody can choose.
 
@@ -95,16 +85,6 @@ def drawn(bundle_id: str, nonce: str, cells: Sequence[str], count: int, ranking:
     first = shuffled(ranking)[: (count + 1) // 2]
     rest = shuffled([cell for cell in cells if cell not in first])
     return tuple(sorted((first + rest)[:count]))
-
-
-def suite_of(bundle: Bundle, registry: Registry) -> Suite:
-    """The suite that a bundle is of, whatever its settings; raises UnknownName."""
-    return suite_named(registry, bundle.manifest.suite.partition("-")[0])
-
-
-def ranking_threat(bundle: Bundle, registry: Registry) -> str:
-    """What ranks the entry's task in its suite, without the access."""
-    return without_access(suite_of(bundle, registry).ranking_threats[bundle.manifest.entry.task])
 
 
 def _ranking(bundle: Bundle, registry: Registry, planned: Iterable[PlannedCell]) -> list[str]:
@@ -135,7 +115,7 @@ def _verified(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data, place)
+        brought = carried_model(bundle, folder / "model", settings.data, place)
         entry = bundle.manifest.entry
         place = replace(place, sources={(entry.task, entry.name): source_text(bundle, folder / "model")})
         checks = {}
@@ -168,7 +148,7 @@ def _stronger(bundle: Bundle, registry: Registry, settings: Settings, place: Wor
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = _brought(bundle, folder / "model", settings.data, place)
+        brought = carried_model(bundle, folder / "model", settings.data, place)
         checks = []
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
@@ -192,20 +172,6 @@ def _expected(bundle: Bundle, registry: Registry, settings: Settings) -> tuple[P
     return plan_cells(suite, registry, settings, models={manifest.entry.task: (model,)})
 
 
-def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
-    """The settings that a board's name tells: a suite as it is, its first examples, or one on own data.
-
-    data: what is at hand. Raises BundleError for other settings, and UnavailableData for data that are not at hand.
-    """
-    found = _SETTINGS.fullmatch(suite)
-    if found is None:
-        raise BundleError(f"suite {suite}: only a suite as it is, its first examples or own data can be verified")
-    own = next((one for one in data if one.suffix == found["data"]), None)
-    if found["data"] and own is None:
-        raise UnavailableData(f"suite {suite}: measured on own data, {found['data']}; give them with --data")
-    return Settings(limit=int(found["limit"]) if found["limit"] else None, data=own)
-
-
 def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
     """What a plan says cannot be run has no number, and what it says can be run is not n/a without a model's reason."""
     for cell_id, result in bundle.records.items():
@@ -214,38 +180,3 @@ def _check_reasons(bundle: Bundle, planned: Mapping[str, PlannedCell]) -> None:
             raise BundleError(f"{label}: is {result.status}, and the suite says n/a: {reason}")
         if reason and result.reason != reason:
             raise BundleError(f"{label}: n/a for another reason than the suite's: {result.reason}")
-
-
-def _brought(bundle: Bundle, folder: Path, data: OwnData | None, place: Workplace) -> Brought:
-    import torch
-
-    from tasks.models import bring, parse
-
-    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(place.devices[0]), data)
-    carried = {*found.files, SOURCE_NAME}
-    if carried != set(bundle.model_files):
-        odd = ", ".join(sorted(carried ^ set(bundle.model_files)))
-        raise BundleError(f"model: expected the files that make the model and {SOURCE_NAME}, and no other; odd: {odd}")
-    if found.hash != bundle.manifest.model_hash:
-        raise BundleError(
-            f"the model in the bundle hashes to {found.hash[:12]}, its manifest says {bundle.manifest.model_hash[:12]}"
-        )
-    return found
-
-
-def source_text(bundle: Bundle, folder: Path) -> str:
-    """How to bring a bundle's model from the folder that it was extracted to; raises BundleError for other kinds."""
-    facts = json.loads(bundle.model_file(SOURCE_NAME))
-    if not isinstance(facts, dict):
-        raise BundleError(f"model/{SOURCE_NAME}: expected an object")
-    kind, attribute = str(facts.get("kind", "")), str(facts.get("attribute", ""))
-    if kind not in ("hf", "torch", "sb3"):
-        raise BundleError(f"model/{SOURCE_NAME}: a bundle carries hf, torch or sb3 models, not {kind!r}")
-    return f"{kind}:{folder}" + (f":{attribute}" if attribute else "")
-
-
-def _metrics(registry: Registry) -> dict[str, Metric]:
-    metrics = {}
-    for entry in registry.tasks():
-        metrics[entry.name] = resolve(entry.code)().metric
-    return metrics
