@@ -60,6 +60,14 @@ def observation_space(norm: str, budget: float, seed: int, rows: int = 4) -> Bal
     return observations(Inputs(values), Threat("observations", norm, budget), SCALE)  # type: ignore[arg-type]
 
 
+def added_space(norm: str, budget: float, seed: int, rows: int = 4) -> Ball:
+    """Features that are there or not, which an attacker may only add."""
+    values = (draw(seed, rows, 30) > 0.5).float()
+    radius, quantum = torch.full((rows,), float(budget)), 1.0 if norm == "l0" else 0.0
+    low, high = torch.zeros(()), torch.ones(())
+    return Ball(Inputs(values), radius, geometry(norm), low=low, high=high, quantum=quantum, rising=True)
+
+
 BALLS: dict[str, tuple[Callable[..., Ball], str, tuple[float, float]]] = {
     "pixels-linf": (pixel_space, "linf", (0.0, 1.5)),
     "pixels-l2": (pixel_space, "l2", (0.0, 8.0)),
@@ -77,6 +85,10 @@ BALLS: dict[str, tuple[Callable[..., Ball], str, tuple[float, float]]] = {
     "embeddings-l2": (embedding_space, "l2", (0.0, 9.0)),
     "observations-linf": (observation_space, "linf", (0.0, 3.0)),
     "observations-l2": (observation_space, "l2", (0.0, 6.0)),
+    "added-l0": (added_space, "l0", (0.0, 20.0)),
+    "added-l1": (added_space, "l1", (0.0, 20.0)),
+    "added-l2": (added_space, "l2", (0.0, 5.0)),
+    "added-linf": (added_space, "linf", (0.0, 1.5)),
 }
 KINDS = st.sampled_from(sorted(BALLS))
 CONVEX = st.sampled_from(sorted(kind for kind in BALLS if not kind.endswith("-l0")))  # where a budget bounds a step
@@ -437,3 +449,17 @@ def test_l0_keeps_the_largest_changes_and_says_why_it_has_no_steps() -> None:
         bounded(space)
     with pytest.raises(InvalidThreat, match="embeddings cannot be bounded by l0"):
         embedding_space("l0", 3.0, 5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_where_features_may_only_be_added_nothing_is_taken_away(norm: str) -> None:
+    space = added_space(norm, 3.0, 11)
+    clean = space.inputs.values
+    for d in (space.project(draw(2, *clean.shape) * 2), space.sample(Keys.of(1, list("abcd")), "sign")):
+        assert bool((d >= 0).all())
+        assert float(d.max()) > 0
+        assert bool((space.distance(space.apply(d)) <= space.radius + space.tolerance()).all())
+    removed = Inputs(clean.clone())
+    place = int(clean[0].argmax())
+    removed.values[0, place] = 0.0
+    assert space.distance(removed).tolist() == [float("inf"), 0.0, 0.0, 0.0]

@@ -22,6 +22,7 @@ class Ball:
     low, high: the input range, broadcast against one row; None where it is open.
     relative: distances are divided by the row's own norm (signal-to-noise ratios).
     quantum: inputs lie on multiples of it (16-bit samples: 1/32768); 0 means anywhere.
+    rising: whether features may only grow, as where an attacker may add to a program and take nothing away.
     """
 
     inputs: Inputs
@@ -32,6 +33,7 @@ class Ball:
     high: Tensor | None = None
     relative: bool = False
     quantum: float = 0.0
+    rising: bool = False
     # Derived from the inputs once a batch, not once a step, and only where asked for: each row's own norm, and what
     # _room and _walls below give.
     _own: Tensor | None = field(default=None, repr=False)
@@ -190,7 +192,7 @@ class Ball:
     @property
     def _room(self) -> tuple[Tensor, Tensor] | None:
         """The lowest and the highest d that the input range admits; None where it is open."""
-        if self._known_room is None and (self.low is not None or self.high is not None):
+        if self._known_room is None and not self._open():
             object.__setattr__(self, "_known_room", self._margins(self.inputs.values.detach()))
         return self._known_room
 
@@ -213,10 +215,14 @@ class Ball:
     def _cube(self) -> tuple[Tensor, Tensor]:
         values = self.inputs.values
         radius = self.radius.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
-        if self.low is None and self.high is None:
+        if self._open():
             return (-radius).expand_as(values), radius.expand_as(values)
         low, high = self._margins(values.detach()) if self._known_room is None else self._known_room
         return torch.maximum(low, -radius), torch.minimum(high, radius)
+
+    def _open(self) -> bool:
+        """Whether features may lie anywhere."""
+        return self.low is None and self.high is None and not self.rising
 
     def _limit(self) -> Tensor:
         """The radius in units of the geometry, [batch]."""
@@ -233,6 +239,7 @@ class Ball:
         """The lowest and highest d that the input range admits at values, 0 included: a row outside of the range may
         stay where it is."""
         low = torch.full_like(values, -torch.inf) if self.low is None else (self.low - values).clamp_(max=0)
+        low = torch.zeros_like(low) if self.rising else low
         high = torch.full_like(values, torch.inf) if self.high is None else (self.high - values).clamp_(min=0)
         return low, high
 
