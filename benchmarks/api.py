@@ -123,10 +123,10 @@ def attack(
         trial = replace(trial, surrogates=rivals, early_stopping=early_stopping, half=half)
         measured = measure_static(task, victim, trial, ledger)
     values = task.inputs.values
-    decisions = torch.tensor(measured.columns["decision"], dtype=torch.int64, device=values.device)
+    decisions = torch.tensor(measured.examples.columns["decision"], dtype=torch.int64, device=values.device)
     # A decision of -1 is none: scores that are not finite are a diagnostic, and no success.
     wrong = decisions != task.labels if task.targets is None else decisions == task.targets
-    distances = torch.tensor(measured.distances, dtype=torch.float64, device=values.device)
+    distances = torch.tensor(measured.examples.distances, dtype=torch.float64, device=values.device)
     return AttackResult(
         inputs=_shaped(measured, values),
         success=wrong & (decisions >= 0),
@@ -172,11 +172,11 @@ def evaluate(
                 if attacks is not None:
                     raise
                 left_out[entry.name] = str(error)
-    worst = torch.tensor([clean.values, *(each.values for each in measured.values())], dtype=torch.float64).amin(0)
+    worst = torch.tensor([each.examples.values for each in (clean, *measured.values())], dtype=torch.float64).amin(0)
     texts = {"none": _texts(clean), **{name: _texts(each) for name, each in measured.items()}}
     return Evaluation(
         clean=clean.metric(),
-        clean_interval=wilson(int(sum(clean.values)), len(worst)),
+        clean_interval=wilson(int(sum(clean.examples.values)), len(worst)),
         robust=float(worst.mean()),
         robust_interval=wilson(int(worst.sum()), len(worst)),
         attacks={name: each.metric() for name, each in measured.items()},

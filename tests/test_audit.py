@@ -15,7 +15,7 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.spaces import observations
-from adversarial.threats import Threat
+from adversarial.threats import BUILT_IN, Threat
 from adversarial.victims import ModuleVictim, Victim
 from tasks.measuring.arrays import ArrayTask
 from tasks.measuring.protocol import Trial
@@ -168,7 +168,7 @@ def test_changed_padding() -> None:
     def smear(problem: Problem) -> None:
         problem.submit(problem.space.null() + 2.0**-15)
 
-    task = ArrayTask(Inputs(values, mask), torch.ones(3, dtype=torch.int64))
+    task = ArrayTask(Inputs(values, mask), torch.ones(3, dtype=torch.int64), surface=BUILT_IN["waveform"])
     trial = Trial(Threat.parse("waveform-linf:0.1"), smear, batch_size=3)
     with pytest.raises(AuditFailure, match="changed padding in 2 of 3 rows"):
         measure_static(task, Mean(), trial, Ledger())  # type: ignore[arg-type]

@@ -30,8 +30,8 @@ from adversarial.spaces import words
 from adversarial.threats import Threat
 from tasks.image import task as image
 from tasks.image.hf import ImageVictim
+from tasks.measuring.batches import Batch
 from tasks.measuring.protocol import Trial
-from tasks.measuring.static import Batch
 from tasks.models import Brought, bring, parse
 from tasks.sentiment import task as sentiment
 from tasks.sentiment.hf import COUNT_STEP, TextVictim
@@ -307,7 +307,7 @@ def test_attacks_run_on_words_and_vectors(
     trial = Trial(Threat.parse(threat), attack, limit=6, batch_size=4, **options)
     measured = sentiment.make().measure(reader, trial, Ledger())
     assert not [finding for finding in measured.findings if finding.severity == "invalid"]
-    assert any(distance > 0 for distance in measured.distances)
+    assert any(distance > 0 for distance in measured.examples.distances)
 
 
 def test_one_vector_is_fitted_for_all_reviews(reader: TextVictim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ def test_one_vector_is_fitted_for_all_reviews(reader: TextVictim, monkeypatch: p
     monkeypatch.setattr(task, "batches", lambda split, limit, *rest: batches(split, limit or 8, *rest))
     fit = partial(universal, epochs=1)
     trial = Trial(Threat.parse("embeddings-l2:1@gradient"), None, fit=fit, limit=4, batch_size=4)
-    assert len(task.measure(reader, trial, Ledger()).values) == 4
+    assert len(task.measure(reader, trial, Ledger()).examples.values) == 4
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_returns_are_those_of_the_agent_in_its_own_environment(agents: dict[str,
     path, agent = agents["PPO"]
     measured = make().measure(brought(path).victim, Trial(None, None, limit=2), Ledger())
     environment = gymnasium.make("CartPole-v1")
-    for seed, value in zip(CARTPOLE.seeds("test")[:2], measured.values, strict=True):
+    for seed, value in zip(CARTPOLE.seeds("test")[:2], measured.examples.values, strict=True):
         seen, over, total = environment.reset(seed=seed)[0], False, 0.0
         while not over:
             seen, reward, ended, cut, _ = environment.step(int(agent.predict(seen, deterministic=True)[0]))
@@ -163,7 +163,7 @@ def test_returns_are_those_of_the_agent_in_its_own_environment(agents: dict[str,
         assert value == total
     threat = Threat.parse("observations-linf:1@gradient")
     attacked = make().measure(brought(path).victim, Trial(threat, partial(pgd, steps=2), limit=4), Ledger())
-    assert sum(attacked.columns["flipped_steps"]) > 0
+    assert sum(attacked.examples.columns["flipped_steps"]) > 0
 
 
 def test_code_in_the_weights_is_refused_and_not_run(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
+from tasks.measuring.batches import Batch
 from tasks.measuring.protocol import Attack, GoalName, Measurement, Trial
-from tasks.measuring.static import Batch
 from tasks.models import Brought, bring, parse
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.hf_ctc import NEVER, CTCVictim, symbols_of
@@ -483,7 +483,7 @@ def test_attacks_run_on_both_kinds(ctc: CTCVictim, whisper: WhisperVictim, attac
     for victim in (ctc, whisper):
         found, ledger = measured(victim, ATTACKS[attack], early_stopping=False)
         assert ledger.forwards >= (0 if attack == "noise" else 4)
-        assert all(ratio >= 28 - 1e-4 for ratio in found.columns["snr_db"])
+        assert all(ratio >= 28 - 1e-4 for ratio in found.examples.columns["snr_db"])
         assert not any(finding.severity == "invalid" for finding in found.findings)
     for queue in (1, 2):  # with two, the answers to several passes are joined
         clean, _ = measured(whisper, None, queue=queue)
@@ -558,7 +558,7 @@ def test_a_wanted_transcript_is_recognised(whisper: WhisperVictim) -> None:
     assert target_of(batch.ids[0], texts[0]) != texts[0]
     found, ledger = measured(whisper, partial(ctc_target, steps=3), "target", minimum_norm=True)
     assert ledger.backwards == 4 * 3
-    assert len(found.columns["reached_target"]) == 4
+    assert len(found.examples.columns["reached_target"]) == 4
     with pytest.raises(NotApplicable, match="class decision"):
         measured(whisper, partial(deepfool, steps=1), minimum_norm=True)
     assert task.name == TASK

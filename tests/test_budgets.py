@@ -58,7 +58,7 @@ def measured(trial: Trial, victim: Linear | None = None) -> Measurement:
 
 
 def at(measurement: Measurement, share: float) -> list[float]:
-    return list(measurement.columns[f"{BUDGET_PREFIX}{share:g}"])
+    return list(measurement.examples.columns[f"{BUDGET_PREFIX}{share:g}"])
 
 
 def right_beyond(budget: float) -> list[float]:
@@ -70,10 +70,10 @@ def test_a_curve_is_the_attack_at_each_budget_and_each_point_the_truth() -> None
     found = measured(Trial(threat, partial(pgd, steps=10, loss="margin"), curve=CURVE))
     for share in (*CURVE, 1.0):
         assert at(found, share) == right_beyond(0.081 * share)
-    assert list(found.values) == at(found, 1.0)
+    assert list(found.examples.values) == at(found, 1.0)
     alone = measured(Trial(threat, partial(pgd, steps=10, loss="margin")))
-    assert found.values == alone.values
-    assert f"{BUDGET_PREFIX}1" not in alone.columns
+    assert found.examples.values == alone.examples.values
+    assert f"{BUDGET_PREFIX}1" not in alone.examples.columns
 
 
 def test_what_a_smaller_budget_broke_is_not_attacked_again_and_counts() -> None:
@@ -90,16 +90,16 @@ def test_what_a_smaller_budget_broke_is_not_attacked_again_and_counts() -> None:
     assert [rows for _, rows in budgets] == [10, 8, 7, 7]
     curve = [at(found, share) for share in (0.25, 0.5, 1.0, 2.0)]
     assert curve[2] == curve[3] == curve[1] == right_beyond(0.0402)
-    assert max(found.distances) <= 0.0403
+    assert max(found.examples.distances) <= 0.0403
 
 
 def test_the_evidence_of_a_row_is_that_of_the_budget_that_broke_it() -> None:
     found = measured(Trial(Threat("pixels", "linf", 0.08), partial(pgd, steps=10), curve=CURVE))
     victim = Linear()
     decisions = victim(Inputs(found.evidence["inputs"])).values.argmax(1)
-    assert [float(decision == 0) for decision in decisions.tolist()] == list(found.values)
+    assert [float(decision == 0) for decision in decisions.tolist()] == list(found.examples.values)
     moved = (found.evidence["inputs"] - task().inputs.values).abs().flatten(1).amax(1)
-    assert moved.tolist() == pytest.approx(list(found.distances), abs=1e-7)
+    assert moved.tolist() == pytest.approx(list(found.examples.distances), abs=1e-7)
 
 
 def nearest(problem: Problem) -> None:
@@ -116,15 +116,15 @@ def test_a_minimum_norm_attack_counts_at_every_budget_that_its_distance_is_withi
     for share in (0.25, 0.5, 1.0):
         assert at(found, share) == right_beyond(0.081 * share)
     assert at(found, 2.0) == [0.0] * 7 + [1.0] * 3  # what was not found is robust at any budget
-    distances = found.columns[NEAREST]
+    distances = found.examples.columns[NEAREST]
     assert distances[1:7] == pytest.approx([0.02 * row + 1e-5 for row in range(1, 7)], abs=1e-6)
     assert distances[7:] == (-1.0, -1.0, -1.0)
-    assert found.distances[5:] == (0.0,) * 5  # nothing over the budget is kept as an example
+    assert found.examples.distances[5:] == (0.0,) * 5  # nothing over the budget is kept as an example
 
 
 def test_an_open_budget_asks_only_whether_a_success_was_found() -> None:
     found = measured(Trial(Threat("pixels", "linf", float("inf")), nearest, minimum_norm=True))
-    assert list(found.values) == [0.0] * 7 + [1.0] * 3
+    assert list(found.examples.values) == [0.0] * 7 + [1.0] * 3
 
 
 def test_a_fitted_attack_sees_the_fit_split_alone_and_never_the_test_rows() -> None:
@@ -145,7 +145,7 @@ def test_a_fitted_attack_sees_the_fit_split_alone_and_never_the_test_rows() -> N
     assert len(seen[0]) == 2
     assert seen[0] == seen[1]
     assert ledger.forwards == ledger.backwards == 14
-    assert found.distances == pytest.approx([0.05] * ROWS, abs=1e-6)
+    assert found.examples.distances == pytest.approx([0.05] * ROWS, abs=1e-6)
     with pytest.raises(InvalidOption, match=FIT_SPLIT):
         measure_static(fitted, Linear(), replace(trial, split=FIT_SPLIT), ledger)
     with pytest.raises(DataError, match="fit="):
@@ -165,7 +165,7 @@ def test_an_attack_on_surrogates_learns_nothing_of_the_target() -> None:
 
     threat, ledger = Threat("pixels", "linf", 0.081, "surrogate"), Ledger()
     found = measure_static(task(), target, Trial(threat, move, surrogates=(surrogate,)), ledger)
-    assert list(found.values) == right_beyond(0.081)
+    assert list(found.examples.values) == right_beyond(0.081)
     assert surrogate.rows == ledger.forwards == ROWS
     assert target.rows == 4 * ROWS + 1  # the final prediction and the looks at it, and nothing before
     with pytest.raises(NotApplicable, match="another model"):
@@ -177,7 +177,7 @@ def test_rows_that_wait_are_loaded_together_and_outcomes_stay() -> None:
     one, other = Ledger(), Ledger()
     first = measure_static(task(), Linear(), trial, one)
     second = measure_static(task(), Linear(), replace(trial, queue=4), other)
-    assert (first.values, first.distances) == (second.values, second.distances)
+    assert (first.examples.values, first.examples.distances) == (second.examples.values, second.examples.distances)
     assert one.forwards == other.forwards
 
 
@@ -216,12 +216,12 @@ def test_in_episodes_a_larger_budget_never_does_less_and_replaying_proves_the_re
     threat = Threat("observations", "linf", 0.4)
     trial = Trial(threat, partial(pgd, steps=3), limit=4, curve=(0.25, 2.0))
     found = make_control().measure(Policy(), trial, Ledger())
-    curve = [found.columns[f"{BUDGET_PREFIX}{share:g}"] for share in (0.25, 1.0, 2.0)]
+    curve = [found.examples.columns[f"{BUDGET_PREFIX}{share:g}"] for share in (0.25, 1.0, 2.0)]
     for smaller, larger in itertools.pairwise(curve):
         assert all(more <= less for less, more in zip(smaller, larger, strict=True))
-    assert found.values == curve[1]
+    assert found.examples.values == curve[1]
     lengths = (found.evidence["observations"].abs().sum(2) > 0).sum(0)
-    assert lengths.tolist() == [int(value) for value in found.values]
+    assert lengths.tolist() == [int(value) for value in found.examples.values]
 
 
 def test_in_episodes_a_step_beyond_the_budget_is_not_shown_to_the_agent() -> None:
@@ -233,7 +233,7 @@ def test_in_episodes_a_step_beyond_the_budget_is_not_shown_to_the_agent() -> Non
 
     threat = Threat("observations", "linf", 0.3)
     found = make_control().measure(Policy(), Trial(threat, flip, limit=3, minimum_norm=True), Ledger())
-    assert max(found.distances) <= 0.3 + 1e-6
-    steps = found.columns["attacked_steps"]
-    assert all(0 < attacked < value for attacked, value in zip(steps, found.values, strict=True))
-    assert found.columns["attacked_steps"] == found.columns["flipped_steps"]
+    assert max(found.examples.distances) <= 0.3 + 1e-6
+    steps = found.examples.columns["attacked_steps"]
+    assert all(0 < attacked < value for attacked, value in zip(steps, found.examples.values, strict=True))
+    assert found.examples.columns["attacked_steps"] == found.examples.columns["flipped_steps"]

@@ -111,7 +111,7 @@ def test_attacks_may_lead_to_no_class(attack: Any, tmp_path: Path) -> None:
     task, threat = image.make(), Threat.parse("pixels-linf:0.3@gradient")
     clean = task.measure(victim, Trial(None, None, limit=20), Ledger())
     attacked = task.measure(victim, Trial(threat, attack, limit=20), Ledger())
-    assert all(after <= before for after, before in zip(attacked.values, clean.values, strict=True))
+    assert all(after <= before for after, before in zip(attacked.examples.values, clean.examples.values, strict=True))
     assert not [finding for finding in attacked.findings if finding.severity == "invalid"]
 
 
@@ -218,7 +218,7 @@ def test_a_config_that_asks_for_tuples_changes_nothing(setting: dict[str, bool],
     found = brought(tmp_path, task).victim(first(task, 3))
     assert torch.equal(found.values, plain.values)
     measured: Any = CONVERTERS[task]()
-    assert len(measured.measure(brought(tmp_path, task).victim, Trial(None, None, limit=2), Ledger()).values) == 2
+    assert len(measured.measure(brought(tmp_path, task).victim, Trial(None, None, limit=2), Ledger()).examples.values) == 2
 
 
 # Models without pieces

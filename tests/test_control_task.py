@@ -109,7 +109,7 @@ def test_shipped_policies_balance(model: str) -> None:
     assert measured.metric() >= 475
     assert measured.metric() == pytest.approx(card.clean["return"], abs=5)
     assert measured.findings == ()
-    assert set(measured.distances) == {0.0}
+    assert set(measured.examples.distances) == {0.0}
     assert not measured.evidence
     assert card.data_hash == data_hash("train")
     assert card.recipe["threat"] in ("", BUDGET)
@@ -126,15 +126,15 @@ def test_pgd_fells_the_undefended_policy_and_not_the_trained_one() -> None:
 
 def test_an_attack_leaves_distances_columns_and_evidence() -> None:
     measured = measure(shipped("undefended"), fgsm, THREAT, limit=4, batch_size=3)
-    assert measured.ids == CARTPOLE.ids("test")[:4]
-    assert measured.distances == pytest.approx((0.3,) * 4, abs=1e-5)
-    assert measured.columns["attacked_steps"] == measured.values
-    assert 0 < min(measured.columns["flipped_steps"]) <= max(measured.columns["flipped_steps"]) < 500
+    assert measured.examples.ids == CARTPOLE.ids("test")[:4]
+    assert measured.examples.distances == pytest.approx((0.3,) * 4, abs=1e-5)
+    assert measured.examples.columns["attacked_steps"] == measured.examples.values
+    assert 0 < min(measured.examples.columns["flipped_steps"]) <= max(measured.examples.columns["flipped_steps"]) < 500
     seen, actions = measured.evidence["observations"], measured.evidence["actions"]
-    longest = int(max(measured.values))
+    longest = int(max(measured.examples.values))
     assert (seen.shape, seen.dtype) == ((longest, 4, 4), torch.float32)
     assert (actions.shape, actions.dtype) == ((longest, 4), torch.int64)
-    for episode, length in enumerate(measured.values):
+    for episode, length in enumerate(measured.examples.values):
         assert not seen[int(length) :, episode].any()
         assert not actions[int(length) :, episode].any()
 
@@ -144,19 +144,19 @@ def test_the_evidence_replays_to_the_returns() -> None:
     episodes = Episodes(CARTPOLE, CARTPOLE.seeds("test")[:4])
     for actions in measured.evidence["actions"].numpy():
         episodes.step(actions[episodes.running])
-    assert tuple(episodes.returns.tolist()) == measured.values
+    assert tuple(episodes.returns.tolist()) == measured.examples.values
     assert not episodes.running.any()
 
 
 def as_bytes(measured: Measurement) -> list[bytes]:
     """All numbers of a measurement, the padding of its evidence aside."""
-    lengths = [int(length) for length in measured.values]
+    lengths = [int(length) for length in measured.examples.values]
     evidence = [
         tensor[:length, episode].contiguous().numpy().tobytes()
         for tensor in measured.evidence.values()
         for episode, length in enumerate(lengths)
     ]
-    numbers = (measured.values, measured.distances, *measured.columns.values())
+    numbers = (measured.examples.values, measured.examples.distances, *measured.examples.columns.values())
     return [np.array(column).tobytes() for column in numbers] + evidence
 
 
@@ -209,12 +209,12 @@ def fields(found: Rollout, flipped: bool = False) -> list[bytes]:
 def test_the_ledger_counts_the_attack_alone(attack: str) -> None:
     victim, ledger = RowWise(), Ledger()
     measured = measure(victim, ATTACKS.get(attack), None if attack == "none" else THREAT, ledger, limit=5)
-    steps = int(sum(measured.values))
+    steps = int(sum(measured.examples.values))
     asked = steps if attack == "fgsm" else 0
     assert ledger.environment_steps == steps
     assert (ledger.forwards, ledger.backwards, ledger.queries) == (asked, asked, asked)
     own = steps if attack == "none" else 2 * steps  # on the truth, for the goal, and on what it then saw
-    running = [sum(step < value for value in measured.values) for step in range(0, 500, 50)]
+    running = [sum(step < value for value in measured.examples.values) for step in range(0, 500, 50)]
     # The first row alone, all again, all in reverse, all with gradients on.
     looks = sum(1 + rows + rows * (rows > 1) + rows for rows in running if rows)
     assert victim.rows == own + asked + looks
@@ -224,7 +224,7 @@ def test_pgd_without_early_stopping_costs_its_formula() -> None:
     ledger = Ledger()
     trial = Trial(THREAT, partial(pgd, steps=4, restarts=2), limit=5, early_stopping=False)
     measured = of_steps(6).measure(RowWise(), trial, ledger)
-    assert measured.values == (6.0,) * 5
+    assert measured.examples.values == (6.0,) * 5
     assert (ledger.forwards, ledger.backwards) == (30 * 2 * 5, 30 * 2 * 4)
 
 
@@ -248,7 +248,7 @@ def test_a_share_of_steps_is_kept() -> None:
     threat = replace(THREAT, share=0.25)
     ledger = Ledger()
     measured = measure(RowWise(), fgsm, threat, ledger, limit=5, steps=40)
-    assert measured.columns["attacked_steps"] == (10.0,) * 5
+    assert measured.examples.columns["attacked_steps"] == (10.0,) * 5
     assert ledger.forwards == 50
     assert as_bytes(measured) == as_bytes(measure(RowWise(), fgsm, threat, limit=5, batch_size=2, steps=40))
 
@@ -266,7 +266,7 @@ def test_memory_is_found_again_when_rows_move() -> None:
 
     threat = replace(THREAT, budget=2.0)
     together = measure(RowWise(), stubborn, threat, limit=5, steps=120)
-    assert len(set(together.values)) > 1
+    assert len(set(together.examples.values)) > 1
     assert as_bytes(together) == as_bytes(measure(RowWise(), stubborn, threat, limit=5, batch_size=1, steps=120))
 
 

@@ -85,16 +85,16 @@ def test_most_utterances_can_be_made_to_say_it_and_the_nearest_success_counts() 
         THREAT, partial(ctc_target, steps=80), goal="target", limit=4, minimum_norm=True, curve=(0.25, 0.5, 2.0)
     )
     found = task.measure(victim, trial, ledger)
-    distances = found.columns[NEAREST]
+    distances = found.examples.columns[NEAREST]
     assert ledger.backwards == 4 * 80
     assert sum(distance > 0 for distance in distances) >= 3
     reached = [float(0 < distance <= THREAT.radius) for distance in distances]
-    assert list(found.columns["reached_target"]) == reached
+    assert list(found.examples.columns["reached_target"]) == reached
     clean = task.measure(victim, Trial(None, None, limit=4), Ledger())
-    errors = found.columns["budget_x2"]
+    errors = found.examples.columns["budget_x2"]
     for row, distance in enumerate(distances):
         if not 0 < distance <= 2 * THREAT.radius:
-            assert errors[row] == clean.values[row]  # robust rows keep their own transcript
+            assert errors[row] == clean.examples.values[row]  # robust rows keep their own transcript
         else:
             assert errors[row] > 0
 

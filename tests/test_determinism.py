@@ -121,7 +121,7 @@ def outcomes(name: str, attack: partial[None], limit: int, batch_size: int) -> d
     goal = "worst" if name == "speech-digits" else "flip"
     trial = Trial(threat, attack, goal=goal, limit=limit, batch_size=batch_size)
     measured = task.measure(victim, trial, Ledger())
-    return dict(zip(measured.ids, measured.values, strict=True))
+    return dict(zip(measured.examples.ids, measured.examples.values, strict=True))
 
 
 def test_no_attack_touches_the_global_generator() -> None:

@@ -17,10 +17,11 @@ from adversarial.attacks.pgd import pgd
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
-from adversarial.threats import Threat
+from adversarial.threats import BUILT_IN, Threat
 from tasks.measuring.arrays import ArrayTask
+from tasks.measuring.batches import Batch
 from tasks.measuring.protocol import Measurement, Trial
-from tasks.measuring.static import Batch, measure_static
+from tasks.measuring.static import measure_static
 
 
 ROWS, WIDTH = 9, 48
@@ -78,13 +79,12 @@ def task(surface: str) -> ArrayTask:
         else:
             inputs = Inputs(draw(1, ROWS, longest, 4) * mask[:, :, None], mask)
     labels = RowWise()(inputs).values.argmax(1)
-    return ArrayTask(inputs, labels, scale=torch.tensor([1.0, 0.3, 2.0, 0.1]))
+    return ArrayTask(inputs, labels, scale=torch.tensor([1.0, 0.3, 2.0, 0.1]), surface=BUILT_IN[surface])
 
 
 def same(one: Measurement, other: Measurement) -> bool:
-    plain = [(m.ids, m.values, m.weights, m.distances, dict(m.columns)) for m in (one, other)]
     evidence = [{name: tensor.numpy().tobytes() for name, tensor in m.evidence.items()} for m in (one, other)]
-    return plain[0] == plain[1] and evidence[0] == evidence[1]
+    return one.examples == other.examples and evidence[0] == evidence[1]
 
 
 ATTACKS: dict[str, Callable[[Problem], None]] = {

@@ -175,7 +175,7 @@ def test_rows_that_are_wrong_before_the_attack_are_no_evidence_against_it() -> N
     labels = victim(Inputs(IMAGES)).values.argmin(1)
     trial = Trial(Threat("pixels", "linf", 0.01), partial(pgd, steps=4, random_start=False), batch_size=5)
     measured = measure_static(ArrayTask(Inputs(IMAGES), labels), victim, trial, Ledger())
-    assert measured.distances == (0.0,) * 12
+    assert measured.examples.distances == (0.0,) * 12
     assert measured.findings == ()
 
 

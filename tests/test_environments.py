@@ -23,7 +23,7 @@ from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
-from leaderboard.records.record import Examples, Result
+from leaderboard.records.record import Result
 from leaderboard.scoring.outcomes import outcome, worst_case
 from leaderboard.scoring.statistics import difference, metric_interval, quality_interval
 from tasks.control.task import Control
@@ -63,8 +63,8 @@ def test_it_is_a_task_with_a_metric_below_zero() -> None:
 def test_clean_returns_and_lengths() -> None:
     ledger = Ledger()
     found = measured(Trial(None, None, batch_size=4), ledger=ledger)
-    assert found.values == tuple(straight_home(place) for place in SEEDS)
-    assert found.metric() == pytest.approx(sum(found.values) / len(SEEDS))
+    assert found.examples.values == tuple(straight_home(place) for place in SEEDS)
+    assert found.metric() == pytest.approx(sum(found.examples.values) / len(SEEDS))
     assert ledger.environment_steps == sum(abs(place) for place in SEEDS)
     assert found.findings == ()
 
@@ -74,11 +74,13 @@ def test_the_attacked_return_is_that_of_hand_and_replays(attack: Attack) -> None
     """With rest far below the rest, only the sign of the place counts, and 1.5 turns it at 1 but not at 2."""
     trial = Trial(threat(1.5), attack, batch_size=4, curve=(0.5, 2))
     found = measured(trial, rest=-100)
-    assert found.values == tuple(to_and_fro(place) for place in SEEDS)
-    assert found.columns["budget_x0.5"] == tuple(straight_home(place) for place in SEEDS)
-    assert all(more <= less for more, less in zip(found.columns["budget_x2"], found.values, strict=True))
+    assert found.examples.values == tuple(to_and_fro(place) for place in SEEDS)
+    assert found.examples.columns["budget_x0.5"] == tuple(straight_home(place) for place in SEEDS)
+    assert all(
+        more <= less for more, less in zip(found.examples.columns["budget_x2"], found.examples.values, strict=True)
+    )
     again = TASK.rescore(Homeward(-100), trial, found.evidence)
-    assert again.values == found.values
+    assert again.values == found.examples.values
     assert not any(again.over)
 
 
@@ -100,11 +102,11 @@ def test_the_optimal_attacker_reaches_the_exact_worst_case(budget: float) -> Non
     wish = worst_policy(budget)
     trial = Trial(threat(budget), partial(pgd, steps=20, loss="margin"), goal="target", wanted=wish)
     found = measured(trial)
-    assert found.values == tuple(worst(place, budget)[0] for place in SEEDS)
+    assert found.examples.values == tuple(worst(place, budget)[0] for place in SEEDS)
     # It never wants what it cannot have.
-    assert found.columns["reached_steps"] == pytest.approx(lengths(found.evidence["actions"], SEEDS))
+    assert found.examples.columns["reached_steps"] == pytest.approx(lengths(found.evidence["actions"], SEEDS))
     again = TASK.rescore(Homeward(), trial, found.evidence)
-    assert again.values == found.values
+    assert again.values == found.examples.values
     assert not any(again.over)
 
 
@@ -117,7 +119,7 @@ def test_no_attacker_gets_below_the_exact_worst_case(name: str) -> None:
         **{f"force-{action}": partial(force, action=action) for action in range(3)},
     }
     found = measured(Trial(threat(1.6), attacks[name], seed=1))
-    assert all(value >= worst(place, 1.6)[0] for value, place in zip(found.values, SEEDS, strict=True))
+    assert all(value >= worst(place, 1.6)[0] for value, place in zip(found.examples.values, SEEDS, strict=True))
 
 
 @pytest.mark.parametrize("action", range(3))
@@ -139,7 +141,7 @@ def test_a_wanted_action_is_taken_where_the_closed_form_says_so_and_nowhere_else
             place = max(-WALL, min(WALL, place + taken - 1))
             if place == 0:
                 break
-    assert found.columns["reached_steps"] == tuple(reached)
+    assert found.examples.columns["reached_steps"] == tuple(reached)
 
 
 def test_forcing_an_action_is_wanting_it_always() -> None:
@@ -147,7 +149,7 @@ def test_forcing_an_action_is_wanting_it_always() -> None:
     attack = partial(pgd, steps=10, loss="margin")
     wanted = measured(Trial(threat(1.6), attack, goal="target", wanted=always, seed=5))
     forced = measured(Trial(threat(1.6), partial(force, action=2), seed=5))
-    assert (wanted.values, wanted.distances) == (forced.values, forced.distances)
+    assert (wanted.examples.values, wanted.examples.distances) == (forced.examples.values, forced.examples.distances)
     assert all(torch.equal(wanted.evidence[name], forced.evidence[name]) for name in forced.evidence)
 
 
@@ -169,7 +171,7 @@ def test_a_fit_learns_on_every_step_however_negative_the_return() -> None:
 
     found = measured(Trial(threat(1.6), None, fit=learning))
     assert sum(seen) == sum(abs(place) for place in WALK.seeds("validation"))
-    assert all(value >= worst(place, 1.6)[0] for value, place in zip(found.values, SEEDS, strict=True))
+    assert all(value >= worst(place, 1.6)[0] for value, place in zip(found.examples.values, SEEDS, strict=True))
     assert found.metric() < measured(Trial(None, None)).metric()
 
 
@@ -180,18 +182,18 @@ def test_l0_budgets_move_a_number_within_its_range() -> None:
         problem.evaluate(problem.space.project(d))
 
     found = measured(Trial(threat(1, "l0"), far_away))
-    assert set(found.distances) == {1.0}
+    assert set(found.examples.distances) == {1.0}
     assert set(found.evidence["observations"][:, :, 0].flatten().tolist()) == {-WALL, WALL}
-    assert found.values == tuple(-sum(min(WALL, abs(place) + step) for step in range(1, STEPS + 1)) for place in SEEDS)
+    assert found.examples.values == tuple(
+        -sum(min(WALL, abs(place) + step) for step in range(1, STEPS + 1)) for place in SEEDS
+    )
 
 
 def test_a_board_takes_the_lower_return_and_scores_it_between_its_anchors() -> None:
     clean, attacked = (
-        outcome(Result("0" * 64, cell(), "ok", metric=TASK.metric, examples=Examples(
-            ids=found.ids, values=found.values, weights=found.weights, distances=found.distances
-        )))
+        outcome(Result("0" * 64, cell(), "ok", metric=TASK.metric, examples=found.examples))
         for found in (measured(Trial(None, None), rest=-100), measured(Trial(threat(1.5), fgsm), rest=-100))
-    )  # fmt: skip
+    )
     worst = worst_case(clean, [attacked, clean]).sample
     assert worst.figure == attacked.sample.figure < clean.sample.figure < 0
     assert worst.quality == pytest.approx((worst.figure + 40) / 35)

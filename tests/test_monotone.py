@@ -39,8 +39,8 @@ def outcomes(task: str, model: str, threat: str, attack: Attack, limit: int, **t
     asked = Trial(Threat.parse(threat), attack, limit=limit, batch_size=64, **trial)  # type: ignore[arg-type]
     measured = loaded.measure(victim, asked, Ledger())
     if not asked.minimum_norm:
-        return torch.tensor(measured.values, dtype=torch.float64)
-    nearest = torch.tensor(measured.columns[NEAREST], dtype=torch.float64)
+        return torch.tensor(measured.examples.values, dtype=torch.float64)
+    nearest = torch.tensor(measured.examples.columns[NEAREST], dtype=torch.float64)
     return torch.where(nearest < 0, torch.inf, nearest)
 
 
@@ -117,8 +117,8 @@ def test_a_larger_budget_never_loses_an_example() -> None:
         Threat.parse("pixels-linf:0.15"), partial(pgd, steps=5), limit=IMAGES, batch_size=64, curve=(0.25, 0.5, 2.0)
     )
     measured = task.measure(victim, trial, Ledger())
-    points = [measured.columns[f"{BUDGET_PREFIX}{share}"] for share in ("0.25", "0.5")]
-    points += [measured.values, measured.columns[f"{BUDGET_PREFIX}2"]]
+    points = [measured.examples.columns[f"{BUDGET_PREFIX}{share}"] for share in ("0.25", "0.5")]
+    points += [measured.examples.values, measured.examples.columns[f"{BUDGET_PREFIX}2"]]
     for smaller, larger in itertools.pairwise(points):
         assert all(after <= before for before, after in zip(smaller, larger, strict=True))
     assert sum(points[0]) > sum(points[-1])

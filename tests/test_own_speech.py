@@ -118,7 +118,7 @@ def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path
     victim = bring(parse(f"hf:{tmp_path / 'ctc'}"), SPEECH, CPU, data).victim
     trial = Trial(Threat.parse("waveform-snr:28@gradient"), partial(ctc_target, steps=2), goal="target", limit=4)
     measured = task.measure(victim, trial, Ledger())
-    assert len(measured.values) == 4
+    assert len(measured.examples.values) == 4
     assert not [finding for finding in measured.findings if finding.severity == "invalid"]
 
 

@@ -45,10 +45,10 @@ def attacked(name: str) -> tuple[Task, Victim, Trial, Measurement]:
 def test_stored_examples_do_what_the_record_says(name: str) -> None:
     task, victim, trial, measured = attacked(name)
     found = task.rescore(victim, trial, measured.evidence)
-    assert found.ids == measured.ids
-    assert found.values == measured.values
+    assert found.ids == measured.examples.ids
+    assert found.values == measured.examples.values
     assert not any(found.over)
-    assert found.distances == pytest.approx(measured.distances, rel=1e-6, abs=1e-9)
+    assert found.distances == pytest.approx(measured.examples.distances, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -57,7 +57,7 @@ def test_beyond_the_budget_is_seen(name: str) -> None:
     assert trial.threat is not None
     smaller = Trial(trial.threat.scaled(0.3), trial.attack, goal=trial.goal, limit=LIMIT, batch_size=5)
     found = task.rescore(victim, smaller, measured.evidence)
-    for over, distance, value in zip(found.over, measured.distances, found.values, strict=True):
+    for over, distance, value in zip(found.over, measured.examples.distances, found.values, strict=True):
         assert over == (distance > smaller.threat.radius * (1 + 1e-4)) or name == "sentiment-reviews", value  # type: ignore[union-attr]
     assert any(found.over)
 

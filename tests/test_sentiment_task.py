@@ -84,8 +84,12 @@ def test_words_met_late_are_read_as_well() -> None:
 
 def test_the_undefended_model_reads_hand_written_reviews() -> None:
     measured = make().measure(victim("undefended"), clean(), Ledger())
-    assert measured.ids == load_split("test").ids
-    easy = [v for v, style in zip(measured.values, measured.columns["group_style"], strict=True) if style < 2]
+    assert measured.examples.ids == load_split("test").ids
+    easy = [
+        v
+        for v, style in zip(measured.examples.values, measured.examples.columns["group_style"], strict=True)
+        if style < 2
+    ]
     assert sum(easy) / len(easy) >= 0.80
     assert not measured.findings
 
@@ -115,8 +119,8 @@ def test_hotflip_beats_noise_and_adversarial_training_helps() -> None:
 def test_noise_stays_within_the_budget(surface: str) -> None:
     threat = WORDS if surface == "words" else Threat.parse(UNREALISABLE)
     measured = make().measure(victim("undefended"), Trial(threat, noise, limit=40), Ledger())
-    assert max(measured.distances) <= threat.radius + 1e-6
-    assert min(measured.distances) > 0
+    assert max(measured.examples.distances) <= threat.radius + 1e-6
+    assert min(measured.examples.distances) > 0
 
 
 def test_evidence_holds_the_disturbed_reviews() -> None:
@@ -125,7 +129,7 @@ def test_evidence_holds_the_disturbed_reviews() -> None:
     joined, lengths = bytes(measured.evidence["text"].tolist()), measured.evidence["lengths"].tolist()
     ends = np.cumsum([0, *lengths]).tolist()
     texts = [joined[a:b].decode() for a, b in pairwise(ends)]
-    for text, original, distance in zip(texts, load_split("test").texts, measured.distances, strict=False):
+    for text, original, distance in zip(texts, load_split("test").texts, measured.examples.distances, strict=False):
         before, after = tokenise(original), tokenise(text)
         assert sum(a != b for a, b in zip(before, after, strict=True)) == distance
     vectors = task.measure(victim("undefended"), Trial(Threat.parse(UNREALISABLE), fgsm, limit=20), Ledger())
@@ -138,12 +142,12 @@ def test_of_the_nearest_successes_the_evidence_holds_vectors_whether_within_the_
         Threat.parse("embeddings-l2:0.3"), partial(deepfool, steps=5), limit=12, minimum_norm=True, curve=(2.0,)
     )
     measured = make().measure(victim("undefended"), trial, Ledger())
-    assert 0 < sum(measured.values) < 12
+    assert 0 < sum(measured.examples.values) < 12
     lengths = measured.evidence["lengths"].tolist()
     assert measured.evidence["vectors"].shape[0] == sum(lengths)
     assert measured.evidence["vectors"].dtype == torch.float16
     before = make().measure(victim("undefended"), Trial(None, None, limit=12), Ledger())
-    assert all(new <= old for old, new in zip(before.values, measured.values, strict=True))
+    assert all(new <= old for old, new in zip(before.examples.values, measured.examples.values, strict=True))
 
 
 def test_a_share_of_the_budget_that_admits_no_word_is_the_clean_pass() -> None:
@@ -152,7 +156,7 @@ def test_a_share_of_the_budget_that_admits_no_word_is_the_clean_pass() -> None:
     measured = make().measure(victim("undefended"), trial, ledger)
     make().measure(victim("undefended"), replace(trial, curve=()), free)
     before = make().measure(victim("undefended"), Trial(None, None, limit=40), Ledger())
-    assert measured.columns["budget_x0.25"] == before.values
+    assert measured.examples.columns["budget_x0.25"] == before.examples.values
     assert ledger.forwards == free.forwards  # nothing was searched there
 
 

@@ -65,25 +65,27 @@ def test_what_is_reported_is_what_a_file_holds(container: str) -> None:
         clean = data.samples[row].astype(np.float64)
         assert len(read) == len(clean)
         snr_db = 10 * np.log10(np.square(clean).sum() / np.square(read - clean).sum())
-        assert measured.columns["snr_db"][row] == pytest.approx(snr_db, abs=1e-6)
+        assert measured.examples.columns["snr_db"][row] == pytest.approx(snr_db, abs=1e-6)
         assert snr_db >= budget - 1e-4
 
         as_float, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
         (transcript,) = decode(victim()(Inputs(torch.from_numpy(as_float)[None])))
         errors = word_errors(data.transcripts[row], transcript)
-        assert measured.values[row] == errors.total
-        assert measured.columns["insertions"][row] == errors.insertions
+        assert measured.examples.values[row] == errors.total
+        assert measured.examples.columns["insertions"][row] == errors.insertions
     assert task.metric.quality(measured.metric()) == pytest.approx(1 - min(1, measured.metric()))
 
 
 def test_measurement_is_in_the_order_of_the_data() -> None:
     measured, data = attacked(), load_split("test")
-    assert measured.ids == tuple(data.ids[:8])
+    assert measured.examples.ids == tuple(data.ids[:8])
     assert measured.evidence["lengths"].tolist() == [len(samples) for samples in data.samples[:8]]
     assert measured.evidence["samples"].dtype == torch.int16
-    assert measured.weights == tuple(len(transcript.split()) for transcript in data.transcripts[:8])
-    edits = zip(*(measured.columns[name] for name in ("substitutions", "insertions", "deletions")), strict=True)
-    assert tuple(sum(row) for row in edits) == measured.values
+    assert measured.examples.weights == tuple(len(transcript.split()) for transcript in data.transcripts[:8])
+    edits = zip(
+        *(measured.examples.columns[name] for name in ("substitutions", "insertions", "deletions")), strict=True
+    )
+    assert tuple(sum(row) for row in edits) == measured.examples.values
 
 
 def test_batches_are_sorted_by_length() -> None:
@@ -113,8 +115,8 @@ def test_pgd_raises_the_word_error_rate() -> None:
 def test_worst_goes_further_than_flip() -> None:
     first, worst = attacked(goal="flip"), attacked(goal="worst")
     assert worst.metric() >= first.metric()
-    wrong = [value > 0 for value in worst.values]
-    assert [value > 0 for value in first.values] == wrong
+    wrong = [value > 0 for value in worst.examples.values]
+    assert [value > 0 for value in first.examples.values] == wrong
 
 
 def test_ascending_the_loss_leads_away_from_the_transcript() -> None:
@@ -145,15 +147,15 @@ def test_padding_is_never_touched(attack: Callable[[Problem], None]) -> None:
 
 def test_other_norms_and_surfaces() -> None:
     linf = attacked("waveform-linf:0.002@gradient")
-    assert "snr_db" not in linf.columns
-    assert 0 < max(linf.distances) <= 0.002
+    assert "snr_db" not in linf.examples.columns
+    assert 0 < max(linf.examples.distances) <= 0.002
     with pytest.raises(NotApplicable, match="waveforms"):
         attacked("pixels-linf:0.1@gradient")
 
 
 def test_an_untouched_utterance_has_a_finite_ratio() -> None:
     measured = make().measure(victim(), Trial(Threat.parse(THREAT), none, limit=2), Ledger())
-    assert measured.columns["snr_db"] == (UNTOUCHED_DB, UNTOUCHED_DB)
+    assert measured.examples.columns["snr_db"] == (UNTOUCHED_DB, UNTOUCHED_DB)
 
 
 def test_training_data_varies_and_repeats() -> None:

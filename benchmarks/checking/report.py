@@ -149,7 +149,7 @@ def _clean(task: Task, victim: Victim, expected: Expected | None, device: torch.
         return Check("clean", "problem", f"{type(error).__name__}: {error}", "the task cannot measure the model")
     metric, value = task.metric, measured.metric()
     chance = 1 / expected.classes if expected and expected.classes and metric.name == "accuracy" else 0.0
-    found = f"{metric.name} {value:.3g} on {len(measured.ids)} examples"
+    found = f"{metric.name} {value:.3g} on {len(measured.examples.ids)} examples"
     if metric.quality(value) <= math.ceil(chance * SAMPLE) / SAMPLE:
         return Check(
             "clean",

@@ -27,7 +27,7 @@ from benchmarks.catalog import catalog
 from benchmarks.running.planning import PlannedCell
 from benchmarks.running.workplace import NOWHERE, Workplace
 from benchmarks.suites.suite import NONE
-from leaderboard.records.record import Cell, Cost, Diagnostic, Examples, Result, Status
+from leaderboard.records.record import Cell, Cost, Diagnostic, Result, Status
 from tasks.data import open_data
 from tasks.models.cards import model_hash
 
@@ -143,13 +143,7 @@ def as_result(planned: PlannedCell, task: Task, measurement: Measurement, ledger
         cell=planned.cell,
         status="ok",
         metric=task.metric,
-        examples=Examples(
-            ids=measurement.ids,
-            values=measurement.values,
-            weights=measurement.weights,
-            distances=measurement.distances,
-            columns=dict(measurement.columns),
-        ),
+        examples=measurement.examples,
         cost=Cost(ledger.forwards, ledger.backwards, ledger.queries, ledger.environment_steps),
         diagnostics=tuple(Diagnostic(f.name, f.severity, f.detail) for f in measurement.findings),
     ), evidence

@@ -88,8 +88,8 @@ def _clean(
 
     trial = _trial(planned, place)
     measured = task.measure(brought.victim, trial, Ledger())
-    within = (False,) * len(measured.ids)
-    found = Rescored(measured.ids, measured.values, measured.weights, measured.distances, within)
+    clean = measured.examples
+    found = Rescored(clean.ids, clean.values, clean.weights, clean.distances, (False,) * len(clean.ids))
     return found, tuple(Diagnostic(one.name, one.severity, one.detail) for one in measured.findings)
 
 

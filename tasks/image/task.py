@@ -24,9 +24,10 @@ from tasks.image import custom_data as images
 from tasks.image.dataset import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
+from tasks.measuring.batches import Batch, Outcomes
 from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import rescore_static, tensor_of
-from tasks.measuring.static import Batch, Outcomes, measure_static
+from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card

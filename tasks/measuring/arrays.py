@@ -20,8 +20,8 @@ from adversarial.threats import BUILT_IN, Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
 from tasks import FIT_SPLIT
+from tasks.measuring.batches import Batch, Outcomes
 from tasks.measuring.protocol import GoalName
-from tasks.measuring.static import Batch, Outcomes
 
 
 PIXELS: Final = BUILT_IN["pixels"]

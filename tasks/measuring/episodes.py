@@ -15,7 +15,7 @@ from adversarial.inputs import Inputs
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.victims import Victim
-from leaderboard.records.record import BUDGET_PREFIX
+from leaderboard.records.record import BUDGET_PREFIX, Examples
 from tasks import FIT_SPLIT
 from tasks.measuring.attacking import Case, fitted
 from tasks.measuring.environments import Environment, episode_id
@@ -52,16 +52,18 @@ def measure_episodes(environment: Environment, victim: Victim, trial: Trial, led
             nominal = worst
     moves = trial.attack is not None and trial.threat is not None and trial.threat.radius > 0
     return Measurement(
-        ids=tuple(episode_id(seed) for seed in chosen),
-        values=_numbers(nominal.returns),
-        weights=(1.0,) * len(chosen),
-        distances=_numbers(nominal.distances),
-        columns={
-            "attacked_steps": _numbers(nominal.attacked),
-            "flipped_steps": _numbers(nominal.flipped),
-            **({"reached_steps": _numbers(nominal.reached)} if trial.goal == "target" else {}),
-            **(curve if trial.curve else {}),
-        },
+        Examples(
+            ids=tuple(episode_id(seed) for seed in chosen),
+            values=_numbers(nominal.returns),
+            weights=(1.0,) * len(chosen),
+            distances=_numbers(nominal.distances),
+            columns={
+                "attacked_steps": _numbers(nominal.attacked),
+                "flipped_steps": _numbers(nominal.flipped),
+                **({"reached_steps": _numbers(nominal.reached)} if trial.goal == "target" else {}),
+                **(curve if trial.curve else {}),
+            },
+        ),
         findings=trace.findings(moves),
         # Replaying the actions proves the returns.
         evidence={"observations": nominal.observations, "actions": nominal.actions} if moves else {},

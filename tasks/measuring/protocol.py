@@ -18,6 +18,7 @@ from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
+from leaderboard.records.record import Examples
 from tasks import FIT_SPLIT
 from tasks.models.recipes import Recipe
 
@@ -77,25 +78,20 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Per-example outcomes in the order of the data, whatever order they were computed in.
+    """What was measured.
 
-    ids: the examples. values, weights: numerator and denominator of the metric. distances: the audited size of each
-    perturbation, in the units of the threat's radius. columns: further numbers of the task; BUDGET_PREFIX and a share:
-    the values at that share of the budget. findings: diagnostics of
-    this cell. evidence: the adversarial examples as tensors, for the safetensors file beside the record.
+    examples: in the order of the data, whatever order they were computed in; distances in the units of the threat's
+    radius. findings: diagnostics of this cell. evidence: the adversarial examples as tensors, for the safetensors file
+    beside the record.
     """
 
-    ids: tuple[str, ...]
-    values: tuple[float, ...]
-    weights: tuple[float, ...]
-    distances: tuple[float, ...]
-    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    examples: Examples
     findings: tuple[Finding, ...] = ()
     evidence: Mapping[str, Tensor] = field(default_factory=dict)
 
     def metric(self) -> float:
         """sum(values) / sum(weights)."""
-        return sum(self.values) / sum(self.weights)
+        return sum(self.examples.values) / sum(self.examples.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from adversarial.errors import DataError
 from adversarial.inputs import Inputs, length_of
 from adversarial.threats import Threat
 from adversarial.victims import Victim, ask
+from tasks.measuring.batches import StaticTask
 from tasks.measuring.protocol import Rescored, Trial
-from tasks.measuring.static import StaticTask
 
 
 class StoringTask(StaticTask, Protocol):

@@ -12,21 +12,20 @@ from torch import Tensor, nn
 
 from adversarial.defenses import ENTRIES
 from adversarial.errors import UnknownName
-from adversarial.goals import RaiseLoss
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from adversarial.victims import Victim, freeze
+from tasks.measuring.attacking import Case, Defense, disturbed
+from tasks.measuring.batches import Batch, StaticTask
 from tasks.measuring.protocol import Task, Trial
-from tasks.measuring.static import Batch, StaticTask
 from tasks.models.cards import Card, recipe_to_json, write_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import save_weights
 
 
-Defense = Callable[..., Tensor]
 LIBRARIES = ("torch", "torchaudio", "numpy", "gymnasium", "scikit-learn")
 
 
@@ -50,7 +49,7 @@ def train_static(
     if it has one, on the `share` of rows that a keyed coin picks. AdamW with a one-cycle schedule.
     """
     defense = resolve_defense(recipe)
-    threat = Threat.parse(recipe.threat) if recipe.threat else None
+    threat = None if defense is None else Threat.parse(recipe.threat)
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * sum(1 for _ in task.training_batches(recipe, 0))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.2)
@@ -60,7 +59,11 @@ def train_static(
         for batch in task.training_batches(recipe, epoch):
             inputs, goal = batch.inputs, task.goal(batch, "flip")
             if defense is not None and threat is not None:
-                d = _disturb(task, module, victim, batch, threat, defense, recipe, epoch)
+                module.eval()
+                with torch.no_grad():
+                    space = task.space(victim, batch, threat)
+                keys = Keys.of(recipe.seed, batch.ids).fold("training", epoch)
+                d = disturbed(Case(victim, space, goal, keys), threat, defense, recipe.share)
                 # The space is made again so that embeddings keep their graph: their table learns, too.
                 inputs = task.space(victim, batch, threat).apply(d)
             module.train()
@@ -129,28 +132,6 @@ def write_model(
 
 def _fields(card: Card) -> dict[str, Any]:
     return {name: getattr(card, name) for name in Card.__dataclass_fields__}
-
-
-def _disturb(
-    task: TrainableTask,
-    module: nn.Module,
-    victim: Victim,
-    batch: Batch,
-    threat: Threat,
-    defense: Defense,
-    recipe: Recipe,
-    epoch: int,
-) -> Tensor:
-    module.eval()
-    with torch.no_grad():
-        space = task.space(victim, batch, threat)
-    keys = Keys.of(recipe.seed, batch.ids).fold("training", epoch)
-    goal = RaiseLoss(task.goal(batch, "flip"))
-    d = defense(Problem(victim, space, goal, threat, keys, early_stopping=False))
-    if recipe.share >= 1:
-        return d
-    chosen = keys.fold("share").uniform((1,)) < recipe.share
-    return torch.where(chosen.reshape(-1, *[1] * (d.ndim - 1)), d, space.null())
 
 
 def _clean_loss(task: TrainableTask, victim: Victim, recipe: Recipe) -> float:

@@ -21,9 +21,10 @@ from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, Victim
 from leaderboard.records.metric import Metric
 from tasks.data import OwnData
+from tasks.measuring.batches import Batch, Outcomes
 from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
-from tasks.measuring.static import Batch, Outcomes, measure_static
+from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
 from tasks.models.architectures import build
 from tasks.models.cards import read_card
