@@ -63,7 +63,13 @@ def cell_options(command: F) -> F:
     """What chooses cells and decides how they are measured: the same for plan and run."""
     options = (
         click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only these tasks."),
-        click.option("--model", "models", multiple=True, metavar="GLOB", help="Only these models."),
+        click.option(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="GLOB|SOURCE",
+            help="Only these models; a source such as torch:FOLDER or NAME=hf:FOLDER is one of your own.",
+        ),
         click.option(
             "--attack",
             "attacks",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import glob
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adversarial.entries import AttackEntry
 from adversarial.errors import UnknownName
 from adversarial.registry import Registry
-from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
+from benchmarks.running.brought import brought_models, is_source
+from benchmarks.running.planning import Filters, ModelRef, PlannedCell, Settings, plan_cells, references
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.deriving import attacked_by
 from benchmarks.suites.suite import NONE, Suite, suite_named
@@ -38,18 +40,35 @@ def choose(
 ) -> Choice:
     """threat: in place of those that rank; plugins: the files that the registry was made with.
 
-    Attacks that the suite lacks make a board of their own. Raises UnknownName, InvalidOption, InvalidThreat and
-    ModelError.
+    Attacks that the suite lacks make a board of their own; models that a source names join the references on it.
+    Raises UnknownName, InvalidOption, InvalidThreat and ModelError.
     """
     found = suite_named(registry, suite)
     missing = [one for one in filters.attacks if not fnmatch.filter({trial.attack for trial in found.trials}, one)]
     if threat or missing:
         found = attacked_by(found, registry, _attacks(registry, found, filters.attacks), threat)
         filters = replace(filters, attacks=())
-    planned = plan_cells(found, registry, settings)
+    filters, models, sources = _models(registry, found, filters, settings)
+    planned = plan_cells(found, registry, settings, models)
     filters.check(cell.cell for cell in planned)
     cells = tuple(cell for cell in planned if filters.admit(cell.cell))
-    return Choice(found, planned, cells, Workplace.of(plugins, settings.data, settings.device))
+    return Choice(found, planned, cells, Workplace.of(plugins, settings.data, settings.device, sources))
+
+
+def _models(
+    registry: Registry, suite: Suite, filters: Filters, settings: Settings
+) -> tuple[Filters, Mapping[str, Sequence[ModelRef]] | None, Mapping[tuple[str, str], str]]:
+    """The filters without sources, the models by task (None: the references), and where brought ones come from."""
+    texts = [text for text in filters.models if is_source(text, registry)]
+    if not texts:
+        return filters, None, {}
+    tasks = [registry.task(name) for name in dict.fromkeys(trial.task for trial in suite.trials)]
+    wanted = [task for task in tasks if not filters.tasks or any(fnmatch.fnmatch(task.name, p) for p in filters.tasks)]
+    brought = brought_models(texts, registry, wanted, settings.data)
+    patterns = tuple(text for text in filters.models if text not in texts)
+    filters = replace(filters, models=(*patterns, *map(glob.escape, brought.names)))
+    models = {task.name: (*references(task, settings), *brought.models.get(task.name, ())) for task in tasks}
+    return filters, models, brought.sources
 
 
 def _attacks(registry: Registry, suite: Suite, patterns: Sequence[str]) -> list[AttackEntry]:

@@ -115,35 +115,36 @@ _FITTING: Final = 6  # how much more a pass over the data that an attack is lear
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Shell patterns; an empty tuple lets everything through."""
+    """Shell patterns; an empty tuple lets everything through. A model is also matched as TASK/MODEL."""
 
     tasks: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
-    defenses: tuple[str, ...] = field(default=())
+    defenses: tuple[str, ...] = ()
 
     def admit(self, cell: Cell) -> bool:
-        pairs = (
-            (cell.task, self.tasks),
-            (cell.model, self.models),
-            (cell.attack, self.attacks),
-            (cell.defense, self.defenses),
+        return all(
+            not patterns or any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
+            for _, patterns, names in self._of(cell)
         )
-        return all(not patterns or any(fnmatch.fnmatch(name, p) for p in patterns) for name, patterns in pairs)
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Raises UnknownName for a pattern that no cell has, with the nearest names."""
-        cells = tuple(cells)
-        for kind, patterns in (
-            ("task", self.tasks),
-            ("model", self.models),
-            ("attack", self.attacks),
-            ("defense", self.defenses),
-        ):
-            names = {str(getattr(cell, kind)) for cell in cells}
+        every = [self._of(cell) for cell in cells]
+        for place, (kind, patterns, _) in enumerate(self._of(None)):
+            names = sorted({name for found in every for name in found[place][2]})
             for pattern in patterns:
                 if not fnmatch.filter(names, pattern):
                     raise UnknownName.among(kind, pattern, names)
+
+    def _of(self, cell: Cell | None) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+        """What is filtered: its kind, the patterns, and the names that the cell has of it."""
+        return (
+            ("task", self.tasks, (cell.task,) if cell else ()),
+            ("model", self.models, (cell.model, f"{cell.task}/{cell.model}") if cell else ()),
+            ("attack", self.attacks, (cell.attack,) if cell else ()),
+            ("defense", self.defenses, (cell.defense,) if cell else ()),
+        )
 
 
 def plan_cells(
@@ -168,13 +169,18 @@ def plan_cells(
         task = registry.task(trial.task)
         if settings.data is not None and settings.data.task != task.name:
             continue
-        chosen = (
-            [ModelRef.reference(task, name) for name in task.models] if models is None else models.get(task.name, ())
-        )
+        chosen = references(task, settings) if models is None else models.get(task.name, ())
         for model in chosen:
             planned.append(_planned(trial, task, model, suite, registry, settings))
     order = {group: place for place, group in enumerate(dict.fromkeys(cell.group for cell in planned))}
     return tuple(sorted(planned, key=lambda cell: (order[cell.group], cell.effort)))
+
+
+def references(task: TaskEntry, settings: Settings) -> list[ModelRef]:
+    """A task's reference models, where they read the settings' data."""
+    data = settings.data
+    reads = data is None or (data.task == task.name and data.manifest.reference_models)
+    return [ModelRef.reference(task, name) for name in task.models] if reads else []
 
 
 def as_plan(suite: Suite, cells: Sequence[PlannedCell], settings: Settings) -> Plan:

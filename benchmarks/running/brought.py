@@ -1,0 +1,83 @@
+"""Models of the user's own beside the references: their tasks, their names, and what identifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adversarial.entries import SourceEntry, TaskEntry
+from adversarial.errors import InvalidOption
+from adversarial.registry import Registry
+from benchmarks.running.planning import ModelRef
+from tasks.data import OwnData
+from tasks.models import Source, load_source, parse
+from tasks.models.cards import CARD_FILE, Card, read_card
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """models: by task. sources: how to load each again, by task and name."""
+
+    models: Mapping[str, tuple[ModelRef, ...]]
+    sources: Mapping[tuple[str, str], str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for _, name in self.sources))
+
+
+def is_source(text: str, registry: Registry) -> bool:
+    """Whether a text names a model to load, `KIND:LOCATION` or `NAME=KIND:LOCATION`, and not one that ships."""
+    kind, colon, _ = _named(text)[1].partition(":")
+    return bool(colon) and kind in {entry.name for entry in registry.all(SourceEntry)}
+
+
+def brought_models(
+    texts: Sequence[str], registry: Registry, tasks: Sequence[TaskEntry], data: OwnData | None = None
+) -> Brought:
+    """Loads each model once, for its hash. tasks: those that are asked for. data: what they are measured on.
+
+    Raises InvalidOption where a model does not say its task or has another's name, and ModelError.
+    """
+    import torch
+
+    models: dict[str, list[ModelRef]] = {}
+    sources: dict[tuple[str, str], str] = {}
+    for text in texts:
+        given, location = _named(text)
+        source = parse(location, registry)
+        card = read_card(source.path) if (source.path / CARD_FILE).is_file() else None
+        task = _task_of(source, card, registry, tasks)
+        name = given or (card.model if card is not None else _plain(source))
+        if name in task.models or (task.name, name) in sources:
+            raise InvalidOption(f"{text}: {task.name} has a model called {name} already; write NAME={location}")
+        found = load_source(source, task, registry, torch.device("cpu"), data)
+        defense = card.defense if card is not None else "none"
+        models.setdefault(task.name, []).append(ModelRef(name, found.hash, defense, source=str(source)))
+        sources[task.name, name] = str(source)
+    return Brought({task: tuple(found) for task, found in models.items()}, sources)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The name that is given, or none, and the source."""
+    name, equals, rest = text.partition("=")
+    return (name, rest) if equals and ":" not in name else ("", text)
+
+
+def _task_of(source: Source, card: Card | None, registry: Registry, tasks: Sequence[TaskEntry]) -> TaskEntry:
+    """What the model's card says, or the only one of the tasks that reads such sources."""
+    if card is not None:
+        return registry.task(card.task)
+    entry = registry.find(SourceEntry, source.kind)
+    reading = [task for task in tasks if entry.code or entry.name in task.loaders]
+    if len(reading) != 1:
+        names = ", ".join(task.name for task in reading) or "none"
+        raise InvalidOption(f"{source} does not say which task it is for; name one with --task (it may be: {names})")
+    return reading[0]
+
+
+def _plain(source: Source) -> str:
+    """A name after a file or a folder: `agent` of sb3:runs/agent.zip, `net-make` of python:net.py:make."""
+    stem = Path(source.location).stem or source.kind
+    return f"{stem}-{source.attribute}" if source.attribute else stem
