@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 
 
+ROOT = Path(__file__).parent.parent
 TASK = Control("control-walk", WALK, {})
 SEEDS = WALK.seeds("test")
 
@@ -187,6 +189,22 @@ def test_l0_budgets_move_a_number_within_its_range() -> None:
     assert found.examples.values == tuple(
         -sum(min(WALL, abs(place) + step) for step in range(1, STEPS + 1)) for place in SEEDS
     )
+
+
+def test_nothing_general_names_an_environment_and_one_file_makes_problems() -> None:
+    general = [
+        *(ROOT / "tasks" / "measuring").glob("*.py"),
+        ROOT / "tasks/control/model.py",
+        ROOT / "tasks/control/training.py",
+    ]
+    for path in general:
+        assert "cartpole" not in path.read_text(encoding="utf-8").lower(), path
+    for path in (ROOT / "tasks").rglob("*.py"):
+        calls = (
+            node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        )
+        made = any(isinstance(function, ast.Name) and function.id == "Problem" for function in calls)
+        assert made == (path.name == "attacking.py"), path
 
 
 def test_a_board_takes_the_lower_return_and_scores_it_between_its_anchors() -> None:
