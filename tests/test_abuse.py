@@ -118,7 +118,7 @@ def test_a_model_that_comes_back_meets_its_attacks_again(database: Database, dep
     ended(database, again)
     with database.read() as session:
         (found,) = accepted.accepted_entries(session)
-    assert (found.bundle, found.stronger) == (again, (attack,))
+    assert (found.bundle, found.origin.stronger) == (again, (attack,))
     with database.read() as session:
         other = accepted.accepted_entries(session, "other@1")
     assert other == []

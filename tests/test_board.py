@@ -28,13 +28,14 @@ from synthetic import (
     without_number,
 )
 
+from leaderboard.printing.comparison import render_comparison
 from leaderboard.printing.table import print_board
 from leaderboard.printing.terminal import PLAIN_WIDTH, console
 from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.plan import Plan
 from leaderboard.records.record import Cell, Diagnostic, Result
-from leaderboard.scoring.board import build_board
-from leaderboard.scoring.compare import Change, Comparison, compare, render_comparison, summarise
+from leaderboard.scoring.board import build_board, scored_board
+from leaderboard.scoring.compare import Change, Comparison, compare, summarise
 from leaderboard.scoring.rows import Board, EntryRow
 from leaderboard.scoring.statistics import RankInterval
 
@@ -48,7 +49,8 @@ def board_of(results: list[Result], missing: list[Cell] | None = None) -> Board:
 
 
 def comparison_of(results: list[Result], missing: list[Cell] | None = None) -> Comparison:
-    return compare(plan(results, missing or []), by_id(results), {})
+    board, samples = scored_board(plan(results, missing or []), by_id(results), {})
+    return compare(board.suite, board.lines, samples)
 
 
 def entry_of(board: Board, entry: str) -> EntryRow:
@@ -235,7 +237,7 @@ def test_the_summary_says_where_it_helps(effects: tuple, summary: str) -> None:
 
 def test_the_package_needs_neither_torch_nor_the_rest_of_the_project_but_its_threats() -> None:
     code = (
-        "import sys; from leaderboard.scoring import board, compare, diagnostics, measurements, outcomes, scores; "
+        "import sys; from leaderboard.scoring import board, compare, diagnostics, cells, samples, scores; "
         "from leaderboard.records import files, record, run_folder; from leaderboard.pages import site; "
         "from leaderboard.printing import table; "
         "print({'torch', 'scipy', 'jinja2', 'adversarial.problem', 'tasks', 'benchmarks'} & set(sys.modules))"

@@ -37,12 +37,12 @@ from leaderboard.database.entries import (
 )
 from leaderboard.database.events import Circumstances
 from leaderboard.database.models import Base, StoredEntry, StoredResult, Token
-from leaderboard.database.ranking import Ranker
 from leaderboard.database.rebuild import export_events, rebuild
 from leaderboard.database.suites import facts_of
 from leaderboard.records.canonical import ResultError, canonical_json
 from leaderboard.records.metric import Metric
 from leaderboard.records.verdict import Verdict, VerdictLevel, decode_verdict
+from leaderboard.scoring.ranker import Ranker
 from leaderboard.scoring.statistics import Sample, rank_intervals
 
 
@@ -155,7 +155,7 @@ def test_only_owners_withdraw_and_the_history_stays(database: Database, depot: D
     with_accounts(database)
     bundle = admitted(database, depot, tmp_path)
     accept(database, bundle)
-    assert [one.id for one in board(database, depot).tasks[IMAGE]] == [bundle]
+    assert [one.origin.bundle for one in board(database, depot).tasks[IMAGE]] == [bundle]
     with pytest.raises(NotTheOwner):
         database.transact(lambda session: withdraw(session, bundle, account_of(STRANGER)))
     with pytest.raises(NoSuchEntry):
@@ -190,7 +190,7 @@ def test_only_what_was_run_again_is_ranked(database: Database, depot: Depot, tmp
     assert rank is not None
     assert rank.worst == 2  # the unranked ones are ahead of nobody
     assert "re-scored" in lines["net1"].unranked
-    assert [one.rank for one in found.across if one.entry == "net2"] == [None]
+    assert [one.rank for one in found.entries if one.entry == "net2"] == [None]
 
 
 def test_a_strangers_stronger_attack_lowers_and_nothing_else(database: Database, depot: Depot, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_strangers_stronger_attack_lowers_and_nothing_else(database: Database,
     assert before.robust is not None
     assert after.robust is not None
     assert after.robust.quality < before.robust.quality
-    assert (after.stronger, after.clean, after.unranked) == ((other,), before.clean, "")
+    assert (after.origin.stronger, after.clean, after.unranked) == ((other,), before.clean, "")
     database.transact(lambda session: withdraw(session, other, account_of(STRANGER)))
     assert board(database, depot).tasks[IMAGE][0] == before
 

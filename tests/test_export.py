@@ -28,25 +28,23 @@ ROOT = Path(__file__).parent.parent
 EVIL = '=cmd|"/c calc"!A1'
 
 
-def board_of(results: list[Result], missing: tuple | list = ()) -> Board:
+def board_of(results: list[Result], missing: tuple | list = (), **levels: str) -> Board:
     journal = {result.id: journal_entry(result) for result in results}
-    return build_board(plan(results, missing), by_id(results), journal)
+    return build_board(plan(results, missing), by_id(results), journal, levels)
 
 
 @pytest.fixture(scope="module")
 def board() -> Board:
-    return board_of(*small_board())
+    return board_of(*small_board(), undefended="reference")
 
 
 def test_one_row_an_entry_task_and_threat_and_at_wish_one_a_cell(board: Board) -> None:
-    rows = export_rows(board, {"undefended": "reference"})
+    rows = export_rows(board)
     assert len(rows) == sum(len(row.threats) for task in board.tasks for row in task.rows)
     assert len({(row.entry, row.task, row.threat) for row in rows}) == len(rows)
     both = export_rows(board, cells=True)
     cells = [row for row in both if row.row == "cell"]
-    assert (
-        len(cells) == len(both) - len(rows) == sum(len(row.measurements) for task in board.tasks for row in task.rows)
-    )
+    assert len(cells) == len(both) - len(rows) == sum(len(row.cells) for task in board.tasks for row in task.rows)
     assert len({row.cell for row in cells}) == len(cells)
     one = next(row for row in rows if (row.entry, row.threat) == ("adversarial-training", "pixels-linf:0.1"))
     assert (one.value, one.quality, one.upper_bound, one.ranking, one.rank_best) == (0.675, 0.675, False, True, 1)

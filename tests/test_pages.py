@@ -8,6 +8,7 @@ import json
 import re
 import wave
 import zlib
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -23,16 +24,16 @@ from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.entry import Place, charts_of
 from leaderboard.pages.evidence import examples_of, read_tensors
 from leaderboard.pages.examples import HANDFUL, gallery, successes
-from leaderboard.pages.lines import AcrossLine, Quality, TaskLine, task_lines
-from leaderboard.pages.links import STATIC, Links
+from leaderboard.pages.links import STATIC, Links, file_key
 from leaderboard.pages.listing import SHOWN, across_listing, table_json
 from leaderboard.pages.pictures import difference_pixels, image_pixels, png, png_uri
 from leaderboard.pages.sentences import Piece, word_changes
 from leaderboard.pages.site import pages_of
 from leaderboard.pages.sound import spectrogram, wav_uri
 from leaderboard.records.canonical import ResultError
+from leaderboard.records.record import Cost
 from leaderboard.scoring.board import build_board
-from leaderboard.scoring.rows import TaskBoard
+from leaderboard.scoring.rows import EntryRow, Figure, Origin, Spent, TaskBoard, TaskLine
 from leaderboard.scoring.statistics import Interval, RankInterval
 
 
@@ -58,26 +59,32 @@ def bytes_of(uri: str) -> bytes:
     return base64.b64decode(uri.partition(",")[2], validate=True)
 
 
-def line(number: int) -> AcrossLine:
-    quality = Quality(1 - number / 20_000, Interval(0.1, 0.9), bound=number % 7 == 0)
-    return AcrossLine(
-        entry=f"entry <{number}>",
-        key=f"{number:064x}",
-        rank=RankInterval(1 + number, 3 + number) if number % 5 else None,
-        unranked="" if number % 5 else "level claimed: only what was measured again here is ranked",
-        verdict=("reliable", "suspect")[number % 2],
-        tasks=dict.fromkeys(TASKS, quality),
-        robust=quality,
-        clean=quality,
-        retention=0.5,
-        level=("re-run", "claimed", "re-scored")[number % 3],
-        submitter=f"account {number % 90}",
-    )
+def standings(*numbers: int) -> tuple[list[EntryRow], dict[str, list[TaskLine]]]:
+    """Entries across domains, and the same on every task."""
+    entries, lines = [], []
+    for number in numbers:
+        quality, interval = 1 - number / 20_000, Interval(0.1, 0.9)
+        figure = Figure(quality, interval, quality, interval, 40)
+        shared = {
+            "entry": f"entry <{number}>",
+            "bound": number % 7 == 0,
+            "retention": 0.5,
+            "rank": RankInterval(1 + number, 3 + number) if number % 5 else None,
+            "unranked": "" if number % 5 else "level claimed: only what was measured again here is ranked",
+            "verdict": ("reliable", "suspect")[number % 2],
+            "spent": Spent(Cost(), None, None),
+            "origin": Origin(("re-run", "claimed", "re-scored")[number % 3], f"account {number % 90}"),
+        }
+        lines.append(TaskLine(defense="none", clean=figure, robust=figure, **shared))
+        entries.append(
+            EntryRow(clean=quality, clean_interval=interval, robust=quality, robust_interval=interval, **shared)
+        )
+    return entries, dict.fromkeys(TASKS, lines)
 
 
 def test_a_board_of_ten_thousand_renders_a_hundred_rows_and_one_compact_table() -> None:
-    lines = [line(number) for number in range(10_000)]
-    page = render_across("big@1", TASKS, lines, SERVED)
+    entries, lines = standings(*range(10_000))
+    page = render_across("big@1", entries, lines, SERVED)
     assert page.count("<tr>") == 1 + SHOWN
     assert page.count("<svg") == 6 * SHOWN
     assert page.count("<li>") <= 60
@@ -89,7 +96,7 @@ def test_a_board_of_ten_thousand_renders_a_hundred_rows_and_one_compact_table() 
     assert not set("<>&") & set(embedded[1])
     # The second hundred, for who has no script; and the table left to another request.
     second = render_across(
-        "big@1", TASKS, lines, SERVED, page=2, earlier="?page=1", later="?page=3", source="/table.json"
+        "big@1", entries, lines, SERVED, page=2, earlier="?page=1", later="?page=3", source="/table.json"
     )
     assert second.count("<tr>") == 1 + SHOWN
     assert "entry &lt;100&gt;" in second
@@ -98,29 +105,34 @@ def test_a_board_of_ten_thousand_renders_a_hundred_rows_and_one_compact_table() 
     assert 'data-source="/table.json"' in second
     policy = Page(second).of("meta")[1]["content"] or ""
     assert "connect-src 'self'" in policy
-    last = render_across("big@1", TASKS, lines[:SHOWN], SERVED, page=2)
+    last = render_across("big@1", entries[:SHOWN], lines, SERVED, page=2)
     assert last.count("<tr>") == 1
 
 
 def test_rows_say_ties_levels_and_bounds() -> None:
-    lines = [msgspec.structs.replace(line(number), rank=RankInterval(1, 2)) for number in (7, 8)]
-    listing = across_listing(lines, TASKS)
+    entries, lines = standings(7, 8)
+    listing = across_listing([msgspec.structs.replace(row, rank=RankInterval(1, 2)) for row in entries], lines)
     row = dict(zip([column.key for column in listing.columns], listing.rows[0], strict=True))
     assert row["rank"][1:] == ("1\N{EN DASH}2", "2 tied")
     assert row["robust"] == (0.99965, "≤1.00", 0.1, 0.9)
     assert row["level"] == ("claimed",)
-    assert row["entry"] == ("entry <7>", "account 7", f"{7:064x}")
+    assert row["entry"] == ("entry <7>", "account 7", file_key("entry <7>"))
 
 
 def test_links_go_where_the_host_says() -> None:
-    page = render_across("big@1", TASKS, [line(1), line(2)], SERVED)
+    page = render_across("big@1", *standings(1, 2), SERVED)
     hrefs = {found["href"] for found in Page(page).of("a")}
-    assert {"/", "/boards/big@1/scores", f"/boards/big@1/tasks/{IMAGE}", f"/entries/{1:064x}"} <= hrefs
+    assert {
+        "/",
+        "/boards/big@1/scores",
+        f"/boards/big@1/tasks/{IMAGE}",
+        f"/entries/{quote(file_key('entry <1>'), safe='')}",
+    } <= hrefs
     assert SERVED.to_pair("b", "a&c") == "/boards/big@1/compare?one=a%26c&other=b"
     assert SERVED.to_pair("a", "a") == ""
-    bare = render_across("big@1", TASKS, [line(1)], Links("", "", "", "", "", ""))
+    bare = render_across("big@1", *standings(1), Links("", "", "", "", "", ""))
     assert {found["href"] for found in Page(bare).of("a")} == {"#main"}
-    assert json.loads(table_json(across_listing([line(1)], TASKS), STATIC))["entry"] == "entries/{key}.html"
+    assert json.loads(table_json(across_listing(*standings(1)), STATIC))["entry"] == "entries/{key}.html"
 
 
 def test_a_task_page_shows_a_hundred_rows_in_detail() -> None:
@@ -128,7 +140,8 @@ def test_a_task_page_shows_a_hundred_rows_in_detail() -> None:
         ok(cell(model=f"m{i:03}", attack=attack), first(9, 10)) for i in range(120) for attack in ("none", "pgd")
     ]
     task = build_board(plan(results), by_id(results), {}).tasks[0]
-    lines = [msgspec.structs.replace(one, stronger=2, submitter="x") for one in task_lines(task)]
+    origin = Origin(submitter="x", stronger=("a", "b"))
+    lines = [msgspec.structs.replace(one, origin=origin) for one in task.rows]
     page = render_task("big@1", task, lines, SERVED, [IMAGE])
     assert page.count("<tr>") == 1 + SHOWN + 2 + SHOWN + 1 + SHOWN
     assert "x, lowered by 2 stronger attacks" in page
@@ -297,7 +310,19 @@ def test_attacks_under_several_limits_of_queries_make_a_query_curve() -> None:
 
 
 def test_lines_of_a_task_say_who_and_how_sure() -> None:
-    one = TaskLine("e", "k", None, "why", "incomplete", "none", None, None, None, None, None, level="claimed")
+    one = TaskLine(
+        entry="e",
+        defense="none",
+        clean=None,
+        robust=None,
+        bound=False,
+        retention=None,
+        rank=None,
+        unranked="why",
+        verdict="reliable",
+        spent=Spent(Cost(), None, None),
+        origin=Origin("claimed"),
+    )
     page = render_task("s@1", TaskBoard(IMAGE, None, "t", ()), [one], SERVED, [IMAGE])
     assert "<b>e</b>: why" in page
     assert 'class="claimed">claimed' in page

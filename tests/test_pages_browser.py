@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browsing import CONTRAST, chromium, expect, listed, named, page_of, settled, shows
 from illustrated import illustrated
-from test_pages import TASKS, line
+from test_pages import standings
 
 from leaderboard.pages.board import render_across
 from leaderboard.pages.links import STATIC
@@ -27,7 +27,7 @@ Opened = Callable[..., AbstractContextManager[Any]]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("site")
     write_site(illustrated(), path)
-    big = render_across("big@1", TASKS, [line(number) for number in range(10_000)], STATIC)
+    big = render_across("big@1", *standings(*range(10_000)), STATIC)
     write_whole(path / "big.html", big.encode())
     return path
 

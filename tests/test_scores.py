@@ -49,7 +49,7 @@ def under(results: list[Result], threat: str, missing: tuple[Cell, ...] = ()) ->
 def worst(results: list[Result], threat: str) -> list[float]:
     robust = under(results, threat).robust
     assert robust is not None
-    return robust.sample.values.tolist()
+    return robust.values.tolist()
 
 
 def test_accuracy_is_worst_where_any_attack_flips() -> None:
@@ -71,8 +71,8 @@ def test_the_worst_word_error_rate_has_more_errors() -> None:
     found = under(results, WAVEFORM)
     assert worst(results, WAVEFORM) == [3, 1, 3]
     assert found.robust is not None
-    assert found.robust.sample.figure == pytest.approx(7 / 12)
-    assert found.robust.sample.quality == pytest.approx(5 / 12)
+    assert found.robust.figure == pytest.approx(7 / 12)
+    assert found.robust.quality == pytest.approx(5 / 12)
 
 
 def test_the_worst_return_is_lower() -> None:
@@ -112,8 +112,8 @@ def test_another_attack_never_raises_the_quality(data: st.DataObject) -> None:
         results.append(ok(cell(task, attack=attack), data.draw(values)))
         robust = under(results, threat).robust
         assert robust is not None
-        assert robust.sample.quality <= before
-        before = robust.sample.quality
+        assert robust.quality <= before
+        before = robust.quality
 
 
 def test_an_attack_that_does_not_apply_is_no_zero_and_no_proof() -> None:
@@ -122,7 +122,7 @@ def test_an_attack_that_does_not_apply_is_no_zero_and_no_proof() -> None:
     found = under([clean, attacked, absent], PIXELS)
     assert found.complete
     assert found.robust is not None
-    assert found.robust.sample.figure == pytest.approx(0.5)
+    assert found.robust.figure == pytest.approx(0.5)
     alone = under([clean, absent], PIXELS)
     assert alone.robust is None
     assert not alone.complete
@@ -148,7 +148,7 @@ def test_what_never_searches_the_model_completes_nothing(weak: Cell) -> None:
     bound = under([clean, ok(weak, first(30)), refused], PIXELS)
     assert not bound.complete
     assert bound.robust is not None
-    assert bound.robust.sample.figure == pytest.approx(0.75)
+    assert bound.robust.figure == pytest.approx(0.75)
     assert bound.problems == ("no search on the model itself applies; pgd: not differentiable",)
     for access in ("gradient", "scores", "labels", "scores<=100"):
         search = ok(cell(attack="search", threat=f"{PIXELS}@{access}"), first(29))
@@ -182,7 +182,7 @@ def test_what_is_missing_never_raises_a_score_and_never_ranks(status: str) -> No
     assert not found.complete
     assert found.problems == (f"pgd: {status}",)
     assert found.robust is not None
-    assert found.robust.sample.figure == pytest.approx(36 / 40)
+    assert found.robust.figure == pytest.approx(36 / 40)
 
 
 def test_a_missing_cell_that_nobody_can_name_holds_up_every_rank() -> None:
@@ -342,4 +342,4 @@ def test_cells_outside_the_plan_are_left_out() -> None:
     (found,) = score(plan(results), by_id([*results, stray]), {})
     robust = found.threats[0].robust
     assert robust is not None
-    assert robust.sample.values.tolist() == [1, 0]
+    assert robust.values.tolist() == [1, 0]

@@ -84,7 +84,8 @@ def sent(client: httpx.Client, where: Place, name: str, *, wait: bool = True, **
     assert post(client, where, (where.folder / "one.rab").read_bytes()).status_code == 201
     if wait:
         reaches(client, bundle, "accepted")
-        until(lambda: bundle in client.get(f"/v1{BOARD}").text, "it is on the board")
+        task = {"task": changes.get("task", IMAGE)}
+        until(lambda: bundle in client.get(f"/v1{BOARD}", params=task).text, "it is on the board")
     return bundle
 
 
@@ -104,7 +105,7 @@ def test_a_submission_is_watched_until_it_is_on_the_board(served: Served, opened
         expect(page.locator('meta[http-equiv="refresh"]')).to_have_count(0)
         expect(main).to_contain_text("accepted, re-run")
         page.screenshot(path=str(tmp_path / "accepted.png"), full_page=True)
-        until(lambda: bundle in client.get(f"/v1{BOARD}").text, "it is on the board")
+        until(lambda: bundle in client.get(f"/v1{BOARD}", params={"task": IMAGE}).text, "it is on the board")
         page.get_by_role("link", name=SUITE).click()
         expect(listed(page).filter(has_text="brief-net")).to_have_count(1)
         settled(page)

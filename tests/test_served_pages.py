@@ -20,11 +20,13 @@ from test_site import Page
 
 from leaderboard.bundle.signing import account_of
 from leaderboard.database.accounts import issue_token
-from leaderboard.database.boards import Across, Line, PublicBoard, Value
+from leaderboard.database.boards import PublicBoard
 from leaderboard.database.engine import open_database
 from leaderboard.printing.export import COLUMNS
+from leaderboard.records.record import Cost
+from leaderboard.scoring.rows import EntryRow, Spent, TaskLine
 from leaderboard.scoring.statistics import Interval
-from leaderboard.server.defenses import unpaired, usual_baseline
+from leaderboard.server.defenses import usual_baseline
 
 
 class Served(NamedTuple):
@@ -58,7 +60,8 @@ def sent(client: httpx.Client, where: Place, folder: Path, name: str, **changes:
     bundle = make_bundle(path, name, **changes)  # type: ignore[arg-type]
     assert post(client, where, path.read_bytes()).status_code == 201
     reaches(client, bundle, "accepted")
-    until(lambda: bundle in client.get(f"/v1/boards/{SUITE}").text, "it is on the board")
+    task = {"task": str(changes.get("task", IMAGE))}
+    until(lambda: bundle in client.get(f"/v1/boards/{SUITE}", params=task).text, "it is on the board")
     return bundle
 
 
@@ -110,18 +113,16 @@ def test_defenses_against_the_undefended_entry_and_against_another(served: Serve
 def test_the_usual_baseline_states_no_defense_and_is_not_merely_broken() -> None:
     def board(*entries: tuple[str, str, int, float, float]) -> PublicBoard:
         """Names, defenses, on how many tasks, clean and robust quality."""
-        tasks: dict[str, list[Line]] = {IMAGE: [], CONTROL: []}
+        tasks: dict[str, list[TaskLine]] = {IMAGE: [], CONTROL: []}
         across = []
         for name, defense, count, clean, robust in entries:
-            mine = [IMAGE, CONTROL][:count]
-            for task in mine:
-                line = Line(
-                    None, name, name, "re-run", "", None, False, None, None, "reliable", defense, "", "", "A", ()
-                )
-                tasks[task].append(line)
-            interval, held = Interval(clean - 0.05, clean + 0.05), dict.fromkeys(mine, name)
+            shared = {"entry": name, "bound": False, "retention": None, "rank": None, "unranked": ""}
+            shared |= {"verdict": "reliable", "spent": Spent(Cost(), None, None)}
+            for task in (IMAGE, CONTROL)[:count]:
+                tasks[task].append(TaskLine(defense=defense, clean=None, robust=None, **shared))  # type: ignore[arg-type]
+            interval = Interval(clean - 0.05, clean + 0.05)
             across.append(
-                Across(None, name, "", robust, None, False, clean, interval, None, "reliable", "re-run", "A", held)
+                EntryRow(clean=clean, clean_interval=interval, robust=robust, robust_interval=None, **shared)  # type: ignore[arg-type]
             )
         return PublicBoard(SUITE, {}, {}, tuple(across), {task: tuple(lines) for task, lines in tasks.items()})
 
@@ -132,19 +133,6 @@ def test_the_usual_baseline_states_no_defense_and_is_not_merely_broken() -> None
     assert usual_baseline(board(plain, ("undefended", "none", 1, 0.5, 0.5))) == "undefended"
     assert usual_baseline(board(filtered)) == ""
     assert usual_baseline(board()) == ""
-
-
-def test_an_unpaired_interval_holds_the_difference_and_reaches_no_further_than_both() -> None:
-    def value(quality: float, low: float, high: float) -> Value:
-        return Value(quality, Interval(low, high), quality, Interval(low, high), 40)
-
-    one, other = value(0.9, 0.8, 0.95), value(0.5, 0.35, 0.65)
-    found = unpaired(one, other)
-    assert found.estimate == pytest.approx(0.4)
-    assert found.interval.low == pytest.approx(0.4 - (0.1**2 + 0.15**2) ** 0.5)
-    assert found.interval.high == pytest.approx(0.4 + (0.05**2 + 0.15**2) ** 0.5)
-    back = unpaired(other, one)
-    assert (back.interval.low, back.interval.high) == pytest.approx((-found.interval.high, -found.interval.low))
 
 
 def test_a_board_as_a_table_says_what_the_board_says(served: Served) -> None:
@@ -164,7 +152,7 @@ def test_a_board_as_a_table_says_what_the_board_says(served: Served) -> None:
         assert row["ranking"] is True
         assert row["quality"] == line["robust"]["quality"]
         assert row["rank_best"] == line["rank"]["best"]
-        assert row["verification"] == line["level"] == "re-run"
+        assert row["verification"] == line["origin"]["level"] == "re-run"
     read = list(csv.DictReader(io.StringIO(table(client, "csv").text, newline="")))
     assert tuple(read[0]) == COLUMNS
     assert [line["entry"] for line in read] == [row["entry"] for row in rows]
@@ -222,7 +210,7 @@ def test_an_entry_and_a_comparison_are_worked_out_from_the_bundles(served: Serve
     assert len(attacks) == 2
     # A stranger's stronger attack lowers the entry, and its curve with it.
     target = next(
-        line["id"]
+        line["origin"]["bundle"]
         for line in client.get(f"/v1/boards/{SUITE}", params={"task": IMAGE}).json()["entries"]
         if line["entry"] == "hardened"
     )
@@ -237,7 +225,7 @@ def test_an_entry_and_a_comparison_are_worked_out_from_the_bundles(served: Serve
     def lowered() -> float | None:
         lines = client.get(f"/v1/boards/{SUITE}", params={"task": IMAGE}).json()["entries"]
         found = next(line for line in lines if line["entry"] == "hardened")
-        return found["robust"]["quality"] if stronger in found["stronger"] else None
+        return found["robust"]["quality"] if stronger in found["origin"]["stronger"] else None
 
     now = until(lambda: lowered() is not None and (lowered(),), "the stronger attack counts")
     assert now

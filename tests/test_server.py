@@ -93,10 +93,13 @@ def test_from_a_bundle_to_a_line_on_the_board(running: Running, tmp_path: Path) 
     assert (done["level"], len(done["nonce"]), done["submitter"]) == ("re-run", 64, "Ada")
     assert [line["kind"] for line in done["history"]] == ["submitted", "accepted"]
     assert done["history"][1]["network"]
-    until(lambda: any(line["id"] == made for line in listed(client, task=IMAGE)), "the entry is on the board")
-    line = next(line for line in listed(client, task=IMAGE) if line["id"] == made)
+    until(
+        lambda: any(line["origin"]["bundle"] == made for line in listed(client, task=IMAGE)),
+        "the entry is on the board",
+    )
+    line = next(line for line in listed(client, task=IMAGE) if line["origin"]["bundle"] == made)
     assert line["rank"]["best"] >= 1
-    assert line["level"] == "re-run"
+    assert line["origin"]["level"] == "re-run"
     assert line["robust"]["quality"] < 31 / 40 < line["clean"]["quality"] == 1
     assert "brief-one" in client.get(f"/boards/{SUITE}").text
     for path in ("/", f"/boards/{SUITE}/tasks/{IMAGE}", f"/boards/{SUITE}/entries/brief-one"):
@@ -138,7 +141,7 @@ def test_fifty_clients_at_once_are_all_there_once(running: Running, tmp_path: Pa
     wanted = {one for one, _ in made}
 
     def shown() -> bool:
-        found = [line["id"] for line in listed(client, task=IMAGE) if line["id"] in wanted]
+        found = [line["origin"]["bundle"] for line in listed(client, task=IMAGE) if line["origin"]["bundle"] in wanted]
         return len(found) == 50 and set(found) == wanted
 
     until(shown, "all fifty are on the board")
@@ -216,7 +219,7 @@ def test_a_refused_bundle_says_why_and_frees_its_name(running: Running, tmp_path
     assert seen["reasons"] == ["3 adversarial examples are over budget; first e004"]
     assert "over budget" in client.get(f"/submissions/{made}").text
     assert client.get(f"/v1/entries/{made}/bundle").status_code == 404
-    assert all(line["id"] != made for line in listed(client, task=IMAGE))
+    assert all(line["origin"]["bundle"] != made for line in listed(client, task=IMAGE))
     assert post(client, where, bundle(tmp_path, "bad-one", right=7)[1]).status_code == 201
 
 
@@ -242,7 +245,7 @@ def test_withdrawn_entries_leave_the_board_and_keep_their_history(running: Runni
     made, data = bundle(tmp_path, "leaving")
     post(client, where, data)
     reaches(client, made, "accepted")
-    until(lambda: made in str(listed(client)), "it is shown")
+    until(lambda: made in str(listed(client, task=IMAGE)), "it is shown")
     address = f"/v1/submissions/{made}/withdraw"
     assert client.post(address).status_code == 401
     other = {"authorization": f"Bearer {token_for(where, STRANGER)}"}
@@ -250,7 +253,7 @@ def test_withdrawn_entries_leave_the_board_and_keep_their_history(running: Runni
     answer = client.post(address, headers=where.bearer)
     assert (answer.status_code, answer.json()["state"]) == (200, "withdrawn")
     assert client.post(address, headers=where.bearer).status_code == 200
-    until(lambda: made not in str(listed(client)), "it is off the board")
+    until(lambda: made not in str(listed(client, task=IMAGE)), "it is off the board")
     assert [line["kind"] for line in state(client, made)["history"]] == ["submitted", "accepted", "withdrawn"]
     assert post(client, where, data).json()["state"] == "withdrawn"
 

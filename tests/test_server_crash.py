@@ -142,7 +142,7 @@ def test_a_killed_workers_job_is_anothers_and_its_verifier_dies_with_it(where: P
             lambda: client.get(f"/v1/boards/{SUITE}", params={"task": IMAGE}).json().get("entries"),
             "it is on the board",
         )
-        assert [line["id"] for line in board] == [made]
+        assert [line["origin"]["bundle"] for line in board] == [made]
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_job_back(where: Place, tmp_path: Path) -> None:

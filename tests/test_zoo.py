@@ -58,7 +58,7 @@ def test_masked_gradients_are_suspect(model: str) -> None:
     found = measured(model)
     assert unranked(found).startswith("suspect: ")
     assert found.clean is not None
-    assert found.clean.sample.quality > 0.9
+    assert found.clean.quality > 0.9
 
 
 @pytest.mark.parametrize("model", SILENT)
@@ -84,7 +84,7 @@ def test_honest_models_keep_their_rank(model: str) -> None:
     robust = found.threat(MINI_1.ranking_threats[TASK])
     assert robust is not None
     assert robust.robust is not None
-    assert robust.robust.sample.quality < 0.4
+    assert robust.robust.quality < 0.4
 
 
 @pytest.mark.parametrize("task", [task.name for task in catalog().tasks()])

@@ -42,15 +42,17 @@ def table(suite: str | None, as_json: bool, out: Path) -> None:
 @out_option
 def compare(suite: str | None, as_json: bool, out: Path) -> None:
     """Show what each defense gains and costs in each domain, and whether it helps everywhere."""
+    from leaderboard.printing.comparison import render_comparison
     from leaderboard.printing.terminal import console, show
     from leaderboard.records.canonical import canonical_json
     from leaderboard.records.run_folder import RunFolder
+    from leaderboard.scoring.board import scored_board
     from leaderboard.scoring.compare import compare as compare_defenses
-    from leaderboard.scoring.compare import render_comparison
 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
-    comparison = compare_defenses(plan, folder.results(plan), folder.journal())
+    board, samples = scored_board(plan, folder.results(plan), folder.journal())
+    comparison = compare_defenses(board.suite, board.lines, samples)
     if as_json:
         click.echo(canonical_json(comparison), nl=False)
     else:
@@ -94,13 +96,15 @@ def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: 
     from leaderboard.printing.export import csv_text, export_rows, json_bytes, parquet_bytes
     from leaderboard.records.files import write_whole
     from leaderboard.records.run_folder import RunFolder
+    from leaderboard.scoring.board import build_board
 
     if kind == "parquet" and target is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text; name a file with --file")
     folder = RunFolder(out)
-    board = _board(folder, _suite(folder, suite))
-    plan = folder.read_plan(board.suite)
-    rows = export_rows(board, _levels(folder.results(plan)), cells=cells)
+    plan = folder.read_plan(_suite(folder, suite))
+    results = folder.results(plan)
+    board = build_board(plan, results, folder.journal(), _levels(results))
+    rows = export_rows(board, cells=cells)
     match kind:
         case "csv":
             data = csv_text(rows).encode()

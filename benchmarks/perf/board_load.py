@@ -87,9 +87,10 @@ def seed(folder: Path, entries: int) -> None:
             (ranking,) = (one for one in row["threats"] if one["ranking"])
             robust = {**ranking["robust"], "quality": float(values.mean()), "metric": float(values.mean())}
             threats = [{**one, "robust": robust} if one["ranking"] else one for one in row["threats"]]
+            lowered = {**row, "entry": name, "robust": robust, "threats": threats}
             session.add(
                 StoredResult(bundle=bundle, suite=MINI_2.name, task=TASK, basis=basis_of(bundle, (), FACTS),
-                             row=msgspec.json.encode({**row, "entry": name, "threats": threats}), sample=pack(sample))
+                             row=msgspec.json.encode(lowered), sample=pack(sample), clean=scored.clean)
             )  # fmt: skip
         raise_counter(session, BOARDS)
 

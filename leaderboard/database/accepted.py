@@ -18,23 +18,23 @@ from leaderboard.database.models import Account, StoredBundle, StoredEntry, Stor
 from leaderboard.database.scoring import basis_of, score_entry
 from leaderboard.database.suites import SuiteFacts, facts_of
 from leaderboard.database.verified import open_verified
+from leaderboard.scoring.rows import Origin
 
 
 log = logging.getLogger(__name__)
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An entry on a board. stronger: accepted bundles of attacks against its model, sorted."""
+    """An entry on a board. origin: with the accepted bundles of attacks against its model, sorted."""
 
-    bundle: str
     suite: str
     task: str
     name: str
-    level: str
-    url: str
-    licence: str
-    submitter: str
-    stronger: tuple[str, ...]
+    origin: Origin
+
+    @property
+    def bundle(self) -> str:
+        return self.origin.bundle
 
 
 def accepted_entries(session: Session, suite: str | None = None) -> list[Accepted]:
@@ -60,15 +60,17 @@ def accepted_entries(session: Session, suite: str | None = None) -> list[Accepte
         query = query.where(StoredBundle.suite == suite)
     return [
         Accepted(
-            bundle=one.id,
             suite=one.suite,
             task=one.task,
             name=one.name,
-            level=level,
-            url=one.url,
-            licence=one.licence,
-            submitter=submitter,
-            stronger=tuple(sorted(against[one.suite, one.task, one.model_hash])),
+            origin=Origin(
+                level=level,
+                submitter=submitter,
+                bundle=one.id,
+                url=one.url,
+                licence=one.licence,
+                stronger=tuple(sorted(against[one.suite, one.task, one.model_hash])),
+            ),
         )
         for one, level, submitter in session.execute(query)
     ]
@@ -86,7 +88,7 @@ def refresh(database: Database, depot: Depot, suites: Mapping[str, SuiteFacts]) 
     count = 0
     for entry in entries:
         facts = facts_of(suites, entry.suite)
-        basis = basis_of(entry.bundle, entry.stronger, facts) if facts is not None else ""
+        basis = basis_of(entry.bundle, entry.origin.stronger, facts) if facts is not None else ""
         if facts is None:
             log.warning("entry %s is on no board: suite %s is not known here", entry.bundle[:12], entry.suite)
         elif have.get(entry.bundle) != basis:
@@ -111,7 +113,7 @@ def _score(database: Database, depot: Depot, entry: Accepted, facts: SuiteFacts,
     try:
         with database.read() as session:
             own = open_verified(session, depot, entry.bundle)
-            stronger = [open_verified(session, depot, one) for one in entry.stronger]
+            stronger = [open_verified(session, depot, one) for one in entry.origin.stronger]
         scored = score_entry(own, stronger, facts)
     except DBAPIError:
         raise
@@ -129,6 +131,7 @@ def _score(database: Database, depot: Depot, entry: Accepted, facts: SuiteFacts,
                 basis=basis,
                 row=scored.row,
                 sample=scored.sample,
+                clean=scored.clean,
             )
         )
 

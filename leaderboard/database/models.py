@@ -133,8 +133,8 @@ class StoredVerdict(Base):
 class StoredResult(Base):
     """An accepted entry as boards need it, worked out once from its records and the stronger attacks against it.
 
-    basis: hash of what it was worked out from. row: a TaskRow as JSON. sample: what ranks it, see scoring.py; empty
-    where nothing does.
+    basis: hash of what it was worked out from. row: a TaskRow as JSON. sample: what ranks it, clean: its clean pass,
+    as scoring.py packs them; empty where there is none.
     """
 
     __tablename__ = "results"
@@ -145,6 +145,7 @@ class StoredResult(Base):
     basis: Mapped[str] = mapped_column(String(64))
     row: Mapped[bytes]
     sample: Mapped[bytes]
+    clean: Mapped[bytes]
 
 
 class Event(Base):

@@ -17,13 +17,13 @@ from leaderboard.records.metric import Metric
 from leaderboard.records.plan import Plan
 from leaderboard.records.record import OF_OTHERS, Cell, Result
 from leaderboard.records.threats import without_access
-from leaderboard.scoring.board import build_board, ranked_sample, ranking_threat
-from leaderboard.scoring.scores import CLEAN, score
+from leaderboard.scoring.board import scored_board
+from leaderboard.scoring.scores import CLEAN
 from leaderboard.scoring.statistics import Sample
 
 
 # Raised where code here or below changes what a row says: every row is then worked out again.
-SCORING_VERSION: Final = 3
+SCORING_VERSION: Final = 4
 STRONGER: Final = "stronger"  # before the name of an attack that others made
 
 
@@ -36,10 +36,12 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """row: a TaskRow as JSON, with no rank but its own. sample: packed, empty where nothing can be ranked."""
+    """row: a TaskRow as JSON, with no rank. sample: what ranks it, clean: its clean pass; packed, empty where there is
+    none."""
 
     row: bytes
     sample: bytes
+    clean: bytes
 
 
 def basis_of(bundle: str, stronger: Sequence[str], facts: SuiteFacts) -> str:
@@ -66,14 +68,17 @@ def score_entry(opened: Bundle, stronger: Iterable[Bundle], facts: SuiteFacts) -
         cells=tuple(sorted(labels)),
         labels=labels,
     )
-    task = opened.manifest.entry.task
-    row = build_board(plan, results, {}).tasks[0].rows[0]
-    ranked = ranked_sample(score(plan, results, {})[0], ranking_threat(plan, task))
-    return Scored(canonical_json(msgspec.structs.replace(row, rank=None)), b"" if ranked is None else pack(ranked))
+    board, samples = scored_board(plan, results, {})
+    (task,) = board.tasks
+    (row,) = task.rows
+    sample, clean = (by_task[task.task].get(row.entry) for by_task in (samples.robust, samples.clean))
+    return Scored(canonical_json(msgspec.structs.replace(row, rank=None)), pack(sample), pack(clean))
 
 
-def pack(sample: Sample) -> bytes:
-    """A sample as bytes."""
+def pack(sample: Sample | None) -> bytes:
+    """A sample as bytes, without further columns; none where there is none."""
+    if sample is None:
+        return b""
     values, weights = (np.asarray(one, "<f8").tobytes() for one in (sample.values, sample.weights))
     return zlib.compress(msgspec.msgpack.encode(_Packed(sample.task, sample.metric, sample.ids, values, weights)), 3)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.pages.layout import LISTING, TABLES, render, sentence
-from leaderboard.pages.lines import AcrossLine, TaskLine
 from leaderboard.pages.links import Links, file_key
 from leaderboard.pages.listing import SHOWN, Listing, across_listing, table_json, task_listing, words_of
 from leaderboard.printing import wording
-from leaderboard.scoring.rows import Board, TaskBoard, TaskRow
+from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskLine, TaskRow
 
 
 MOST_REASONS: Final = 50
@@ -27,8 +26,8 @@ def menu_of(tasks: Sequence[str]) -> Menu:
 
 def render_across(
     suite: str,
-    tasks: Sequence[str],
-    lines: Sequence[AcrossLine],
+    entries: Sequence[EntryRow],
+    lines: Mapping[str, Sequence[TaskLine]],
     links: Links,
     *,
     page: int = 1,
@@ -36,12 +35,13 @@ def render_across(
     later: str = "",
     source: str = "",
 ) -> str:
-    """The board across domains. lines: all entries, in order; page: the hundred of them that the page shows at first.
+    """The board across domains. entries: all, in order; page: the hundred of them that the page shows at first. lines:
+    the same entries on each task.
 
     earlier, later: addresses of the pages before and after, for readers without the script. source: address of
     `table_json` on the same host, where the table is not to be part of the page.
     """
-    listing = across_listing(lines, tasks)
+    listing = across_listing(entries, lines)
     return _render(
         "board.html",
         "All domains",
@@ -49,12 +49,12 @@ def render_across(
         links,
         listing,
         here="board",
-        menu=menu_of(tasks),
+        menu=menu_of(tuple(lines)),
         heading="Robustness across domains",
         intro="What is left of each model when an attacker picks, example by example, the worst of its attacks.",
         caption="Robust quality on each task and its mean, from 0 to 1: what the strongest attack measured left, an "
         "upper bound. \N{LESS-THAN OR EQUAL TO} marks an incomplete worst case, which has no rank.",
-        unranked=[(line.entry, line.unranked) for line in lines if line.unranked][:MOST_REASONS],
+        unranked=[(row.entry, row.unranked) for row in entries if row.unranked][:MOST_REASONS],
         scripts=[LISTING],
         page=page,
         earlier=earlier,

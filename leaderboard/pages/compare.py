@@ -13,8 +13,8 @@ from leaderboard.pages.links import Links
 from leaderboard.printing.wording import threat_columns
 from leaderboard.records.metric import Metric
 from leaderboard.records.record import Result
-from leaderboard.scoring.outcomes import outcome
 from leaderboard.scoring.rows import CellRow, TaskBoard, TaskRow
+from leaderboard.scoring.samples import sample_of
 from leaderboard.scoring.statistics import Difference, Sample, difference
 
 
@@ -61,14 +61,13 @@ def pair_task(
     threat: str,
     rows: tuple[TaskRow | None, TaskRow | None],
     robust: tuple[Sample | None, Sample | None],
-    samples: Mapping[str, Sample] | None = None,
+    clean: tuple[Sample | None, Sample | None],
+    samples: Mapping[str, Sample],
 ) -> TaskPair:
     """Two entries on one task. robust: the outcomes that rank them. samples: the outcomes of cells by their id, as far
     as they are known; what is not known is shown side by side, without a paired difference.
     """
-    known = samples or {}
     one, other = rows
-    clean = [_one_sample(row, known) for row in rows]
     return TaskPair(
         task=task,
         metric=metric,
@@ -77,13 +76,13 @@ def pair_task(
         other=other,
         robust=_gap(*robust),
         clean=_gap(*clean),
-        attacks=tuple(_attacks(task, metric, threat, one, other, known)),
+        attacks=tuple(_attacks(task, metric, threat, one, other, samples)),
     )
 
 
 def samples_of(results: Mapping[str, Result]) -> dict[str, Sample]:
     """The outcome of every measured cell, by its id."""
-    return {key: outcome(result).sample for key, result in results.items() if result.status == "ok"}
+    return {key: sample_of(result) for key, result in results.items() if result.status == "ok"}
 
 
 def render_compare(pair: Pair, links: Links) -> str:
@@ -119,12 +118,6 @@ def _attacks(
             gap = _gap(*(known.get(cell.id) if cell is not None else None for cell in (first, second)))
             found.append(AttackPair(columns.threat, label, first, second, gap))
     return found
-
-
-def _one_sample(row: TaskRow | None, known: Mapping[str, Sample]) -> Sample | None:
-    """The clean pass; where an entry has several, their mean is not one sample, and no pair is made."""
-    cells = [cell for cell in row.clean_cells if cell.figure is not None] if row is not None else []
-    return known.get(cells[0].id) if len(cells) == 1 else None
 
 
 def _gap(one: Sample | None, other: Sample | None) -> Difference | None:

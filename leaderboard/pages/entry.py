@@ -24,7 +24,7 @@ _LIMIT: Final = re.compile(r"(?:<=|#)([1-9][0-9]*)$")  # as threats end, `pixels
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The entry on one task. level: of its verification, empty where none is told. shown: its adversarial examples.
+    """The entry on one task. shown: its adversarial examples.
 
     facts: further lines about it, as name, text and an address or nothing, such as who submitted it. spending: what
     its attacks spent.
@@ -35,7 +35,6 @@ class Place(msgspec.Struct, frozen=True):
     metric: Metric | None
     ranking_threat: str
     row: TaskRow
-    level: str = ""
     shown: tuple[Shown, ...] = ()
     facts: tuple[tuple[str, str, str], ...] = ()
     spending: tuple[SpendingCurve, ...] = ()
@@ -128,7 +127,7 @@ def ranking_first(row: TaskRow) -> list[ThreatRow]:
 
 def labels_of(place: Place) -> dict[str, str]:
     """What each cell of a task is called, by its id."""
-    return {cell.id: cell.label for cell in place.row.measurements}
+    return {cell.id: cell.label for cell in place.row.cells}
 
 
 def cells_of(row: TaskRow) -> list[CellRow]:

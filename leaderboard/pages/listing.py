@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
-from leaderboard.pages.lines import AcrossLine, Quality, TaskLine
-from leaderboard.pages.links import Links
+from leaderboard.pages.links import Links, file_key
 from leaderboard.printing import wording
 from leaderboard.records.metric import Metric
-from leaderboard.scoring.rows import Spent
-from leaderboard.scoring.statistics import RankInterval
+from leaderboard.scoring.rows import EntryRow, Figure, Spent, TaskLine
+from leaderboard.scoring.statistics import Interval, RankInterval
 
 
 SHOWN: Final = 100  # rows of a page; the rest waits in the table
@@ -48,27 +47,30 @@ class Listing(msgspec.Struct, frozen=True):
         return len(self.rows) > 1
 
 
+_NO_QUALITY: Final[TableCell] = (None, wording.NOTHING, 0, 0)
 _FIRST: Final = (Column("rank", "rank", "rank"), Column("entry", "entry", "entry"))
 
 
-def across_listing(lines: Sequence[AcrossLine], tasks: Sequence[str]) -> Listing:
-    """The board across domains."""
+def across_listing(entries: Sequence[EntryRow], lines: Mapping[str, Sequence[TaskLine]]) -> Listing:
+    """The board across domains. lines: of the same entries, by task."""
+    robust = {(task, line.entry): _figure(line.robust, line.bound) for task, here in lines.items() for line in here}
     columns = [
         *_FIRST,
         Column("robust", "mean robust", "quality"),
-        *(Column(f"task-{number}", task, "quality") for number, task in enumerate(tasks, 1)),
+        *(Column(f"task-{number}", task, "quality") for number, task in enumerate(lines, 1)),
         Column("clean", "mean clean", "quality"),
         Column("kept", "kept", "number"),
-        *_trust(lines),
-        *_costs(any(line.spent for line in lines)),
+        *_trust(entries),
+        *_costs(entries),
     ]
-    ties = _ties(lines)
+    ties = _ties(entries)
     rows = []
-    for line in lines:
+    for row in entries:
         cells = {
-            **_shared(line, line.submitter, ties[line.rank]),
-            **{f"task-{number}": _quality(line.tasks.get(task)) for number, task in enumerate(tasks, 1)},
-            "kept": _kept(line.retention, line.robust),
+            **_shared(row, row.origin.submitter, ties[row.rank]),
+            **{f"task-{number}": robust.get((task, row.entry), _NO_QUALITY) for number, task in enumerate(lines, 1)},
+            "robust": _quality(row.robust, row.robust_interval, row.bound),
+            "clean": _quality(row.clean, row.clean_interval),
         }
         rows.append(tuple(cells[column.key] for column in columns))
     return Listing(tuple(columns), tuple(rows))
@@ -86,21 +88,21 @@ def task_listing(lines: Sequence[TaskLine], metric: Metric | None) -> Listing:
         *(() if same else (Column("worst", f"worst {name}", "number"), Column("usual", f"clean {name}", "number"))),
         *_trust(lines),
         Column("defense", "defense", "word", filtered=True),
-        *_costs(any(line.spent for line in lines)),
+        *_costs(lines),
     ]
-    higher = metric is None or metric.higher_is_better
+    mark = "≤" if metric is None or metric.higher_is_better else "≥"
     ties = _ties(lines)
     rows = []
     for line in lines:
-        bound = line.robust is not None and line.robust.bound
-        lowered = f"lowered by {line.stronger} stronger attacks" if line.stronger else ""
-        note = ", ".join(filter(None, (line.submitter, lowered)))
+        stronger = len(line.origin.stronger)
+        lowered = f"lowered by {stronger} stronger attacks" if stronger else ""
         cells = {
-            **_shared(line, note, ties[line.rank]),
+            **_shared(line, ", ".join(filter(None, (line.origin.submitter, lowered))), ties[line.rank]),
+            "robust": _figure(line.robust, line.bound),
+            "clean": _figure(line.clean),
             "defense": (line.defense,),
-            "worst": _metric(line.robust_metric, ("≤" if higher else "≥") if bound else ""),
-            "usual": _metric(line.clean_metric),
-            "kept": _kept(line.retention, line.robust),
+            "worst": _metric(line.robust, mark if line.bound else ""),
+            "usual": _metric(line.clean),
         }
         rows.append(tuple(cells[column.key] for column in columns))
     return Listing(tuple(columns), tuple(rows))
@@ -129,64 +131,68 @@ def words_of(listing: Listing, column: Column) -> list[str]:
     return found if 1 < len(found) <= 40 else []
 
 
-def _trust(lines: Sequence[AcrossLine | TaskLine]) -> tuple[Column, ...]:
+def _trust(rows: Sequence[EntryRow | TaskLine]) -> tuple[Column, ...]:
     verdict = Column("verdict", "verdict", "word", filtered=True)
-    if not any(line.level for line in lines):
+    if not any(row.origin.level for row in rows):
         return (verdict,)
     return (Column("level", "verification", "word", filtered=True), verdict)
 
 
-def _costs(known: bool) -> tuple[Column, ...]:
-    if not known:
+def _costs(rows: Sequence[EntryRow | TaskLine]) -> tuple[Column, ...]:
+    """What records say that measuring cost; seconds only the journal of a run folder knows."""
+    if not rows:
         return ()
-    return (Column("evaluations", "evaluations", "number"), Column("time", "time", "number"))
+    known = any(row.spent.seconds is not None for row in rows)
+    time = (Column("time", "time", "number"),) if known else ()
+    return (Column("evaluations", "evaluations", "number"), *time)
 
 
-def _shared(line: AcrossLine | TaskLine, note: str, tied: int) -> dict[str, TableCell]:
+def _shared(row: EntryRow | TaskLine, note: str, tied: int) -> dict[str, TableCell]:
     return {
-        "rank": (_rank_order(line.rank), wording.rank(line.rank), f"{tied} tied" if tied > 1 else ""),
-        "entry": (line.entry, note, line.key),
-        "level": (line.level,),
-        "verdict": (line.verdict,),
-        "robust": _quality(line.robust),
-        "clean": _quality(line.clean),
-        "evaluations": _evaluations(line.spent),
-        "time": _time(line.spent),
+        "rank": (_rank_order(row.rank), wording.rank(row.rank), f"{tied} tied" if tied > 1 else ""),
+        "entry": (row.entry, note, file_key(row.entry)),
+        "level": (row.origin.level,),
+        "verdict": (wording.verdict(row),),
+        "kept": _kept(row.retention, row.bound),
+        "evaluations": _evaluations(row.spent),
+        "time": _time(row.spent),
     }
 
 
-def _ties(lines: Sequence[AcrossLine | TaskLine]) -> Counter[RankInterval | None]:
+def _ties(rows: Sequence[EntryRow | TaskLine]) -> Counter[RankInterval | None]:
     """How many entries share each interval of ranks; those without a rank share nothing."""
-    return Counter(line.rank for line in lines if line.rank is not None)
+    return Counter(row.rank for row in rows if row.rank is not None)
 
 
 def _rank_order(rank: RankInterval | None) -> float | None:
     return rank.best + rank.worst / 1_000_000 if rank is not None else None
 
 
-def _quality(found: Quality | None) -> TableCell:
-    if found is None:
-        return (None, wording.NOTHING, 0, 0)
-    low, high = (round(end, 2) for end in (found.interval.low, found.interval.high))
-    return (round(found.value, 6), wording.quality(found.value, bound=found.bound), low, high)
+def _figure(found: Figure | None, bound: bool = False) -> TableCell:
+    return _NO_QUALITY if found is None else _quality(found.quality, found.quality_interval, bound)
 
 
-def _metric(value: float | None, mark: str = "") -> TableCell:
-    return (None, wording.NOTHING) if value is None else (round(value, 6), f"{mark}{wording.metric(value)}")
+def _quality(value: float | None, interval: Interval | None, bound: bool = False) -> TableCell:
+    if value is None or interval is None:
+        return _NO_QUALITY
+    low, high = (round(end, 2) for end in (interval.low, interval.high))
+    return (round(value, 6), wording.quality(value, bound=bound), low, high)
 
 
-def _kept(value: float | None, robust: Quality | None) -> TableCell:
-    bound = robust is not None and robust.bound
+def _metric(found: Figure | None, mark: str = "") -> TableCell:
+    return (
+        (None, wording.NOTHING) if found is None else (round(found.metric, 6), f"{mark}{wording.metric(found.metric)}")
+    )
+
+
+def _kept(value: float | None, bound: bool) -> TableCell:
     return (None if value is None else round(value, 6), wording.percent(value, bound=bound))
 
 
-def _evaluations(spent: Spent | None) -> TableCell:
-    if spent is None:
-        return (None, wording.NOTHING)
+def _evaluations(spent: Spent) -> TableCell:
     total = spent.counts.forwards + spent.counts.backwards
     return (total, wording.count(total))
 
 
-def _time(spent: Spent | None) -> TableCell:
-    seconds = spent.seconds if spent is not None else None
-    return (None if seconds is None else round(seconds, 1), wording.seconds(seconds))
+def _time(spent: Spent) -> TableCell:
+    return (None if spent.seconds is None else round(spent.seconds, 1), wording.seconds(spent.seconds))

@@ -8,10 +8,10 @@ import msgspec
 
 from leaderboard.pages.charts import Line, line_chart
 from leaderboard.records.record import Result
+from leaderboard.scoring.cells import figure
 from leaderboard.scoring.curves import cost_curve
-from leaderboard.scoring.measurements import figure
-from leaderboard.scoring.outcomes import mean_outcome, outcome
 from leaderboard.scoring.rows import CellRow, TaskRow
+from leaderboard.scoring.samples import mean_sample, sample_of
 from leaderboard.scoring.statistics import Interval, quality_interval
 
 
@@ -47,13 +47,13 @@ def spending_curves(row: TaskRow, results: Mapping[str, Result]) -> tuple[Spendi
     measured = [results[cell.id] for cell in row.clean_cells if cell.id in results and results[cell.id].status == "ok"]
     if not measured:
         return ()
-    clean = mean_outcome([outcome(one) for one in measured])
+    clean = mean_sample([sample_of(one) for one in measured])
     curves = []
     for threat in sorted(row.threats, key=lambda one: not one.ranking):
         cells = {cell.id: cell for cell in threat.attacks if cell.counted and cell.figure is not None}
         if not cells or not cells.keys() <= results.keys():
             continue
-        outcomes = {cell_id: outcome(results[cell_id]) for cell_id in cells}
+        outcomes = {cell_id: sample_of(results[cell_id]) for cell_id in cells}
         points = []
         for cell_id, worst in cost_curve(
             clean, [(_passes(cell), cell_id, outcomes[cell_id]) for cell_id, cell in cells.items()]
@@ -66,8 +66,8 @@ def spending_curves(row: TaskRow, results: Mapping[str, Result]) -> tuple[Spendi
                     queries=cell.spent.counts.queries / alone.examples,
                     quality=alone.quality,
                     quality_interval=alone.quality_interval,
-                    worst=worst.sample.quality,
-                    worst_interval=quality_interval(worst.sample),
+                    worst=worst.quality,
+                    worst_interval=quality_interval(worst),
                 )
             )
         curves.append(SpendingCurve(threat.threat, tuple(points)))

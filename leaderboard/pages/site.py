@@ -9,15 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_of
 from leaderboard.pages.defenses import render_defenses
 from leaderboard.pages.entry import EntryView, Place, cells_of, render_entry
 from leaderboard.pages.examples import gallery
 from leaderboard.pages.layout import content_policy as content_policy
-from leaderboard.pages.lines import across_lines, task_lines
 from leaderboard.pages.links import Links, file_key, static_links
 from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores
@@ -27,10 +24,10 @@ from leaderboard.records.examples import Originals
 from leaderboard.records.files import write_whole
 from leaderboard.records.plan import JournalEntry, Plan
 from leaderboard.records.record import Result
-from leaderboard.scoring.board import build_board, ranked_sample
-from leaderboard.scoring.compare import Comparison, compare
+from leaderboard.scoring.board import ScoredBoard, scored_board
+from leaderboard.scoring.compare import compare
 from leaderboard.scoring.rows import Board, TaskBoard
-from leaderboard.scoring.scores import CLEAN, score
+from leaderboard.scoring.scores import CLEAN
 
 
 MOST_PAIRED: Final = 12  # entries that each get a page with each other one; the others are compared on the board
@@ -62,18 +59,15 @@ def write_site(source: SiteSource, directory: str | os.PathLike[str]) -> Path:
 
 def pages_of(source: SiteSource) -> Iterator[tuple[str, str | bytes]]:
     """Every file of the site, by its path below the folder; the first page comes last."""
-    board = build_board(source.plan, source.results, source.journal)
-    comparison = compare(source.plan, source.results, source.journal)
-    levels = dict(source.levels)
+    scored = scored_board(source.plan, source.results, source.journal, source.levels)
+    board = scored.board
     paired = frozenset(file_key(row.entry) for row in board.entries[:MOST_PAIRED])
     names = [task.task for task in board.tasks]
     top, below = static_links(0, paired, DOWNLOADS), static_links(1, paired, DOWNLOADS)
-    order = {row.entry: place for place, row in enumerate(board.entries)}
-    comparison = replace(comparison, entries=tuple(sorted(comparison.entries, key=lambda one: order[one.entry])))
-    rows = export_rows(board, levels, cells=True)
+    rows = export_rows(board, cells=True)
     yield "data/board.csv", csv_text(rows)
     yield "data/board.json", json_bytes(board.suite, rows)
-    for pair in pairs_of(source, board):
+    for pair in pairs_of(source, scored):
         yield f"compare/{pair.keys[0]}--{pair.keys[1]}.html", render_compare(pair, below)
     for view in views_of(source, board):
         assert view.sharing is not None
@@ -82,29 +76,19 @@ def pages_of(source: SiteSource) -> Iterator[tuple[str, str | bytes]]:
     for task in board.tasks:
         yield (
             f"tasks/{file_key(task.task)}.html",
-            render_task(board.suite, task, task_lines(task, levels), below, names),
+            render_task(board.suite, task, task.rows, below, names),
         )
-    yield "defenses.html", render_defenses(comparison, top)
+    order = [row.entry for row in board.entries]
+    yield "defenses.html", render_defenses(compare(board.suite, board.lines, scored.samples, entries=order), top)
     yield "scores.html", _scores(source.plan, board, top)
-    yield "index.html", render_across(board.suite, names, across_lines(board, levels), top)
+    yield "index.html", render_across(board.suite, board.entries, board.lines, top)
 
 
-def render_page(board: Board, comparison: Comparison) -> str:  # noqa: ARG001
-    """The first page alone, without links to others."""
-    links = Links("", "", "", "", "", "")
-    return render_across(board.suite, [task.task for task in board.tasks], across_lines(board), links)
-
-
-def pairs_of(source: SiteSource, board: Board) -> Iterator[Pair]:
+def pairs_of(source: SiteSource, scored: ScoredBoard) -> Iterator[Pair]:
     """The first entries of the board, each with each other one."""
-    scores = {(one.task, one.entry): one for one in score(source.plan, source.results, source.journal)}
+    board, (robust, clean) = scored.board, (scored.samples.robust, scored.samples.clean)
     samples = samples_of(source.results)
     tasks = tuple(task.task for task in board.tasks)
-    robust = {
-        (task.task, row.entry): ranked_sample(scores[task.task, row.entry], task.ranking_threat)
-        for task in board.tasks
-        for row in task.rows
-    }
     shown = sorted((row.entry for row in board.entries[:MOST_PAIRED]), key=file_key)
     for one, other in combinations(shown, 2):
         places = tuple(
@@ -113,7 +97,8 @@ def pairs_of(source: SiteSource, board: Board) -> Iterator[Pair]:
                 task.metric,
                 task.ranking_threat,
                 (task.row(one), task.row(other)),
-                (robust.get((task.task, one)), robust.get((task.task, other))),
+                (robust[task.task].get(one), robust[task.task].get(other)),
+                (clean[task.task].get(one), clean[task.task].get(other)),
                 samples,
             )
             for task in board.tasks
@@ -150,7 +135,6 @@ def _place(source: SiteSource, task: TaskBoard, entry: str) -> Place:
         metric=task.metric,
         ranking_threat=task.ranking_threat,
         row=row,
-        level=source.levels.get(entry, ""),
         shown=gallery(first, [one for one in attacked if one.cell.attack != CLEAN], source.read, source.originals),
         spending=spending_curves(row, source.results),
     )

@@ -29,8 +29,7 @@ def badge_of(board: Board, entry: str, task: str = "") -> str:
     label = f"RobustArena {board.suite}"
     if task:
         row = _row(_task(board, task), entry)
-        robust = row.ranking.robust if row.ranking is not None else None
-        value = wording.quality(robust.quality if robust else None, bound=bool(row.ranking and row.ranking.problems))
+        value = wording.quality(row.robust.quality if row.robust is not None else None, bound=row.bound)
         return badge_svg(f"{label} {task}", _message(value, row.rank))
     return badge_svg(*badge_words(board.suite, _across(board, entry)))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -79,8 +79,8 @@ class ExportRow(msgspec.Struct, frozen=True, kw_only=True):
 COLUMNS: Final = tuple(ExportRow.__struct_fields__)
 
 
-def export_rows(board: Board, levels: Mapping[str, str] | None = None, *, cells: bool = False) -> list[ExportRow]:
-    """The rows of a board, in its order. levels: of verification, by entry. cells: whether each cell is a row, too."""
+def export_rows(board: Board, *, cells: bool = False) -> list[ExportRow]:
+    """The rows of a board, in its order. cells: whether each cell is a row, too."""
     overall = {row.entry: row.rank for row in board.entries}
     found = []
     for task in board.tasks:
@@ -91,7 +91,7 @@ def export_rows(board: Board, levels: Mapping[str, str] | None = None, *, cells:
                 "entry": row.entry,
                 "task": task.task,
                 "defense": row.defense,
-                "verification": (levels or {}).get(row.entry) or None,
+                "verification": row.origin.level or None,
                 "verdict": wording.verdict(row),
                 "overall_rank_best": rank.best if rank is not None else None,
                 "overall_rank_worst": rank.worst if rank is not None else None,
@@ -147,7 +147,7 @@ def _of_entry(task: TaskBoard, row: TaskRow, shared: dict[str, Any], cells: bool
 
 
 def _of_threat(row: TaskRow, threat: ThreatRow, shared: dict[str, Any]) -> ExportRow:
-    from leaderboard.scoring.measurements import total
+    from leaderboard.scoring.cells import total
 
     rank = row.rank if threat.ranking else None
     kept = threat.retention_interval

@@ -87,11 +87,10 @@ def _task_quality(row: TaskRow | None) -> str:
     if row is None:
         return wording.NOTHING
     clean = wording.quality(row.clean.quality if row.clean is not None else None)
-    ranking = row.ranking
-    if ranking is None or ranking.robust is None:
+    if row.robust is None:
         return f"{clean}→{wording.NOTHING}"
-    robust = wording.quality(ranking.robust.quality, bound=bool(ranking.problems))
-    return f"{clean}→{robust}\n{wording.interval(ranking.robust.quality_interval)}"
+    robust = wording.quality(row.robust.quality, bound=row.bound)
+    return f"{clean}→{robust}\n{wording.interval(row.robust.quality_interval)}"
 
 
 def _mean_quality(entry: EntryRow) -> str:

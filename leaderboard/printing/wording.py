@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from leaderboard.records.metric import Metric
 from leaderboard.records.record import Cost
-from leaderboard.scoring.rows import Board, CellRow, EntryRow, Figure, Spent, TaskBoard, TaskRow, ThreatRow
+from leaderboard.scoring.rows import Board, CellRow, EntryRow, Figure, Spent, TaskBoard, TaskLine, TaskRow, ThreatRow
 from leaderboard.scoring.scores import CLEAN
 from leaderboard.scoring.statistics import Interval, RankInterval
 
@@ -113,7 +113,7 @@ def columns(found: Figure) -> list[str]:
     return [f"{name} {metric(value)}" for name, value in found.columns.items()]
 
 
-def verdict(row: TaskRow | EntryRow) -> str:
+def verdict(row: TaskLine | EntryRow) -> str:
     """The verdict, or that there is nothing to judge yet: an entry without a rank is not called reliable."""
     return "incomplete" if row.unranked and row.verdict == "reliable" else row.verdict
 
@@ -163,7 +163,7 @@ def gaps(board: Board) -> tuple[Gap, ...]:
     found: dict[tuple[str, str, str, str, str], set[str]] = defaultdict(set)
     for task in board.tasks:
         for row in task.rows:
-            for cell in row.measurements:
+            for cell in row.cells:
                 if cell.figure is None:
                     label = "clean pass" if cell.attack == CLEAN else cell.label
                     key = (task.task, cell.status, label, cell.threat, cell.reason)

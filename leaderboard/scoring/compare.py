@@ -1,35 +1,28 @@
-"""Defense by domain: what each entry gains in robust quality and pays in clean quality against the undefended
-one.
-"""
+"""What each entry gains in robust quality and pays in clean quality against one of them, task by task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from leaderboard.printing import wording
-from leaderboard.printing.table import name, split_name, styled_table
-from leaderboard.records.plan import JournalEntry, Plan
-from leaderboard.records.record import Result
-from leaderboard.scoring.board import ranked_sample, ranking_threat
-from leaderboard.scoring.scores import TaskScore, score
+from leaderboard.scoring.rows import TaskLine
+from leaderboard.scoring.standings import Samples
 from leaderboard.scoring.statistics import Difference, difference
 
 
 BASELINE: Final = "undefended"
 
 Effect = Literal["helps", "hurts", "not separable", "no result"]
-_COLOURS: Final = {"helps": "green", "hurts": "red", "not separable": "dim", "no result": "dim"}
+_EFFECTS: Final[dict[int, Effect]] = {1: "helps", -1: "hurts", 0: "not separable"}
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry against the baseline on one task, in quality under the ranking threat; above 0 is better.
 
-    robust, clean: None where one side has no number that may be compared; reason then says why.
+    robust, clean: paired example by example, None where one side has no number that may be compared; reason then says
+    why.
     """
 
     task: str
@@ -48,7 +41,7 @@ class EntryComparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every entry but the baseline, by name; has_baseline: whether the plan holds the baseline at all."""
+    """Entries against the baseline; has_baseline: whether the board holds the baseline at all."""
 
     suite: str
     baseline: str
@@ -58,30 +51,34 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def compare(
-    plan: Plan,
-    results: Mapping[str, Result],
-    journal: Mapping[str, JournalEntry],
-    *,
+    suite: str,
+    lines: Mapping[str, Sequence[TaskLine]],
+    samples: Samples,
     baseline: str = BASELINE,
+    entries: Sequence[str] | None = None,
 ) -> Comparison:
-    """Pairs every entry with the baseline, example by example. Raises ResultError as build_board does."""
-    scores = {(one.task, one.entry): one for one in score(plan, results, journal)}
-    tasks = tuple(sorted({task for task, _ in scores}))
-    threats = {task: ranking_threat(plan, task) for task in tasks}
-    entries = []
-    for entry in sorted({entry for _, entry in scores} - {baseline}):
-        changes = tuple(
-            _change(task, threats[task], scores.get((task, entry)), scores.get((task, baseline)), baseline)
-            for task in tasks
-        )
-        entries.append(EntryComparison(entry, changes, summarise(changes)))
-    has_baseline = any(entry == baseline for _, entry in scores)
-    return Comparison(plan.suite, baseline, has_baseline, tasks, tuple(entries))
+    """Pairs entries with the baseline, example by example.
+
+    lines: a board's entries by task. samples: at least of the entries that are compared. entries: which, in this order;
+    all of them by name where None.
+    """
+    by_entry = {task: {line.entry: line for line in here} for task, here in lines.items()}
+    if entries is None:
+        entries = sorted({entry for here in by_entry.values() for entry in here})
+    found = []
+    for entry in entries:
+        if entry != baseline:
+            changes = tuple(
+                _change(task, here.get(entry), here.get(baseline), baseline, samples) for task, here in by_entry.items()
+            )
+            found.append(EntryComparison(entry, changes, summarise(changes)))
+    has_baseline = any(baseline in here for here in by_entry.values())
+    return Comparison(suite, baseline, has_baseline, tuple(by_entry), tuple(found))
 
 
 def summarise(changes: Sequence[Change]) -> str:
-    """One line: `helps everywhere`, `helps only in image-digits; hurts in control-cartpole`, and so on."""
-    places = {effect: [one.task for one in changes if one.effect == effect] for effect in _COLOURS}
+    """One line: `helps everywhere`, `helps only in TASK; hurts in ANOTHER`, and so on."""
+    places = {effect: [one.task for one in changes if one.effect == effect] for effect in get_args(Effect)}
     compared = len(changes) - len(places["no result"])
     if not compared:
         return "nothing to compare"
@@ -100,48 +97,17 @@ def summarise(changes: Sequence[Change]) -> str:
     return "; ".join(parts)
 
 
-def render_comparison(comparison: Comparison) -> Table:
-    """One row an entry, one column a task: the effect, the gain in robust quality and the change of the clean
-    one.
-    """
-    note = "robust quality gained, its 95% interval, and the change of the clean quality"
-    if not comparison.has_baseline:
-        note = f"the plan holds no entry {comparison.baseline!r}: there is nothing to compare with"
-    table = styled_table(f"{comparison.suite}: each entry against {comparison.baseline}", note)
-    table.add_column("entry", overflow="fold")
-    for task in comparison.tasks:
-        table.add_column(Text(split_name(task)), overflow="fold")
-    table.add_column("overall", overflow="fold")
-    for entry in comparison.entries:
-        cells = [_cell(change) for change in entry.changes]
-        table.add_row(name(entry.entry, "bold"), *cells, name(entry.summary), end_section=True)
-    return table
-
-
-def _change(task: str, threat: str, one: TaskScore | None, other: TaskScore | None, baseline: str) -> Change:
+def _change(task: str, one: TaskLine | None, other: TaskLine | None, baseline: str, samples: Samples) -> Change:
     if one is None or other is None:
         reason = "not measured" if one is None else f"{baseline} was not measured"
         return Change(task, "no result", None, None, reason)
+    usual, robust = samples.clean.get(task, {}), samples.robust.get(task, {})
     clean = None
-    if one.clean is not None and other.clean is not None:
-        clean = difference([one.clean.sample], [other.clean.sample])
-    mine, theirs = ranked_sample(one, threat), ranked_sample(other, threat)
-    if mine is None:
-        return Change(task, "no result", None, clean, one.unranked(threat))
-    if theirs is None:
-        return Change(task, "no result", None, clean, f"{baseline}: {other.unranked(threat)}")
-    robust = difference([mine], [theirs])
-    effects: dict[int, Effect] = {1: "helps", -1: "hurts", 0: "not separable"}
-    return Change(task, effects[robust.separable], robust, clean)
-
-
-def _cell(change: Change) -> Text:
-    text = Text(change.effect, style=_COLOURS[change.effect])
-    if change.robust is not None:
-        gain = f"\n{change.robust.estimate:+.2f}\n{wording.signed_interval(change.robust.interval)}"
-        text.append(gain, style="default")
-    if change.clean is not None:
-        text.append(f"\nclean {change.clean.estimate:+.2f}", style="dim")
-    if change.reason:
-        text.append(f"\n{wording.printable(change.reason)}", style="dim")
-    return text
+    if one.entry in usual and baseline in usual:
+        clean = difference([usual[one.entry]], [usual[baseline]])
+    if one.entry not in robust:
+        return Change(task, "no result", None, clean, one.unranked)
+    if baseline not in robust:
+        return Change(task, "no result", None, clean, f"{baseline}: {other.unranked}")
+    gained = difference([robust[one.entry]], [robust[baseline]])
+    return Change(task, _EFFECTS[gained.separable], gained, clean)

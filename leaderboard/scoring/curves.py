@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from leaderboard.records.record import BUDGET_PREFIX
-from leaderboard.scoring.outcomes import Outcome, worst_case
-from leaderboard.scoring.statistics import Sample, Values
+from leaderboard.scoring.samples import worst_case
+from leaderboard.scoring.statistics import Sample
 
 
-def shares_of(outcome: Outcome) -> dict[float, str]:
+def shares_of(outcome: Sample) -> dict[float, str]:
     """The budgets that a cell recorded, and their columns."""
     return {float(name.removeprefix(BUDGET_PREFIX)): name for name in outcome.columns if name.startswith(BUDGET_PREFIX)}
 
 
-def budget_curve(clean: Outcome, attacks: Mapping[str, Outcome]) -> tuple[tuple[float, Outcome], ...]:
+def budget_curve(clean: Sample, attacks: Mapping[str, Sample]) -> tuple[tuple[float, Sample], ...]:
     """The worst case per example at each recorded share, from 0, which is the clean pass; empty where none is.
 
     A success at a smaller budget counts at a larger one. From a share of 1 on the attacks without a curve count, too:
@@ -28,13 +29,13 @@ def budget_curve(clean: Outcome, attacks: Mapping[str, Outcome]) -> tuple[tuple[
         here = []
         for one in attacks.values():
             columns = shares_of(one)
-            here += [_with_values(one, one.columns[name]) for at, name in columns.items() if at <= share]
+            here += [replace(one, values=one.columns[name]) for at, name in columns.items() if at <= share]
             here += [one] if share >= 1 else []
         points.append((share, worst_case(clean, here)))
     return tuple(points)
 
 
-def cost_curve(clean: Outcome, attacks: Iterable[tuple[float, str, Outcome]]) -> tuple[tuple[str, Outcome], ...]:
+def cost_curve(clean: Sample, attacks: Iterable[tuple[float, str, Sample]]) -> tuple[tuple[str, Sample], ...]:
     """The worst case per example over the attacks that cost no more, by rising cost; attacks: cost, name, outcome.
 
     What costs the same counts together. So the last point is the worst case over all of them.
@@ -44,8 +45,3 @@ def cost_curve(clean: Outcome, attacks: Iterable[tuple[float, str, Outcome]]) ->
     for cost, name, _ in ordered:
         found.append((name, worst_case(clean, [other for at, _, other in ordered if at <= cost])))
     return tuple(found)
-
-
-def _with_values(outcome: Outcome, values: Values) -> Outcome:
-    base = outcome.sample
-    return Outcome(Sample(base.task, base.metric, base.ids, values, base.weights), outcome.columns)

@@ -68,19 +68,46 @@ class ThreatRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     curve: tuple[CurvePoint, ...] = ()
 
 
-class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry on one task. unranked: why it has no rank; empty where it has one."""
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an entry comes from, as far as a board knows; a board of a run folder knows no more than the level.
+
+    level: what verification reached, or `reference` for a model that ships. bundle: its id. stronger: bundles of others
+    whose attacks lowered the entry.
+    """
+
+    level: str = ""
+    submitter: str = ""
+    bundle: str = ""
+    url: str = ""
+    licence: str = ""
+    stronger: tuple[str, ...] = ()
+
+
+class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing shows of one entry on one task. robust: under the threat that ranks; bound: it is this or less.
+
+    unranked: why it has no rank; empty where it has one. Reads from the JSON of a TaskRow, and passes over the rest.
+    """
 
     entry: str
     defense: str
     clean: Figure | None
-    clean_cells: tuple[CellRow, ...]
-    threats: tuple[ThreatRow, ...]
+    robust: Figure | None
+    bound: bool
+    retention: float | None
     rank: RankInterval | None
     unranked: str
     verdict: Reliability
-    findings: tuple[EntryFinding, ...]
     spent: Spent
+    origin: Origin = Origin()
+
+
+class TaskRow(TaskLine, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry on one task, with all that its line was worked out from."""
+
+    clean_cells: tuple[CellRow, ...]
+    threats: tuple[ThreatRow, ...]
+    findings: tuple[EntryFinding, ...]
 
     @property
     def ranking(self) -> ThreatRow | None:
@@ -88,7 +115,7 @@ class TaskRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return next((row for row in self.threats if row.ranking), None)
 
     @property
-    def measurements(self) -> tuple[CellRow, ...]:
+    def cells(self) -> tuple[CellRow, ...]:
         """Every cell of the row, the clean pass first."""
         return self.clean_cells + tuple(one for row in self.threats for one in row.attacks)
 
@@ -106,10 +133,11 @@ class TaskBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return next((row for row in self.rows if row.entry == entry), None)
 
 
-class EntryRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EntryRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One entry across domains: mean qualities over all tasks, None where a task has none.
 
-    bound: some robust quality is only an upper bound, and so is the mean. unranked: why there is no rank.
+    bound: some robust quality is only an upper bound, and so is the mean. unranked: why there is no rank. verdict,
+    origin: the worst of those on its tasks.
     """
 
     entry: str
@@ -122,6 +150,8 @@ class EntryRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rank: RankInterval | None
     unranked: str
     verdict: Reliability
+    spent: Spent
+    origin: Origin = Origin()
 
 
 class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,3 +160,8 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suite: str
     entries: tuple[EntryRow, ...]
     tasks: tuple[TaskBoard, ...]
+
+    @property
+    def lines(self) -> dict[str, tuple[TaskRow, ...]]:
+        """The rows of each task."""
+        return {task.task: task.rows for task in self.tasks}

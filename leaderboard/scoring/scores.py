@@ -22,7 +22,8 @@ from leaderboard.records.record import Result
 from leaderboard.records.threats import without_access
 from leaderboard.scoring.curves import budget_curve
 from leaderboard.scoring.diagnostics import EntryFinding, Reliability, find, is_search, verdict_of
-from leaderboard.scoring.outcomes import Outcome, mean_outcome, mismatch, outcome, worst_case
+from leaderboard.scoring.samples import mean_sample, mismatch, sample_of, worst_case
+from leaderboard.scoring.statistics import Sample
 
 
 CLEAN: Final = "none"
@@ -44,12 +45,12 @@ class ThreatScore:
     """
 
     threat: str
-    robust: Outcome | None
+    robust: Sample | None
     counted: frozenset[str]
     results: tuple[Result, ...]
     absent: tuple[Absent, ...]
     problems: tuple[str, ...]
-    curve: tuple[tuple[float, Outcome], ...] = ()
+    curve: tuple[tuple[float, Sample], ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -63,7 +64,7 @@ class TaskScore:
 
     task: str
     entry: str
-    clean: Outcome | None
+    clean: Sample | None
     clean_results: tuple[Result, ...]
     clean_absent: tuple[Absent, ...]
     threats: tuple[ThreatScore, ...]
@@ -81,6 +82,11 @@ class TaskScore:
     def threat(self, threat: str) -> ThreatScore | None:
         """The score under a threat, named with or without its access."""
         return next((found for found in self.threats if found.threat == without_access(threat)), None)
+
+    def ranked(self, threat: str) -> Sample | None:
+        """The worst case that ranks the entry on a threat; None where it has no rank."""
+        found = self.threat(threat)
+        return found.robust if found is not None and not self.unranked(threat) else None
 
     def unranked(self, threat: str) -> str:
         """Why the entry is not ranked on a threat; empty where it is."""
@@ -155,7 +161,7 @@ def _score_entry(
 
 def _score_threat(
     threat: str,
-    clean: Outcome | None,
+    clean: Sample | None,
     results: Sequence[Result],
     absent: Sequence[Absent],
     expected: set[str],
@@ -163,13 +169,13 @@ def _score_threat(
 ) -> ThreatScore:
     problems = list(shared)
     ordered = sorted(results, key=lambda one: (one.cell.attack, one.cell.threat, one.id))
-    counted: list[tuple[str, Outcome]] = []
+    counted: list[tuple[str, Sample]] = []
     for result in ordered:
         if result.status in ("failed", "timeout"):
             problems.append(f"{result.cell.attack}: {result.status}")
         elif result.status == "ok" and clean is not None:
-            under_attack = outcome(result)
-            reason = mismatch(clean.sample, under_attack.sample)
+            under_attack = sample_of(result)
+            reason = mismatch(clean, under_attack)
             if reason:
                 problems.append(f"{result.cell.attack}: {reason}")
             else:
@@ -191,18 +197,18 @@ def _without_search(results: Sequence[Result]) -> str:
     return "no search on the model itself applies" + "".join(f"; {reason}" for reason in reasons[:2])
 
 
-def _clean_outcome(results: Sequence[Result]) -> Outcome | None:
+def _clean_outcome(results: Sequence[Result]) -> Sample | None:
     measured = [one for one in results if one.status == "ok"]
     if not measured:
         return None
-    outcomes = [outcome(one) for one in measured]
+    outcomes = [sample_of(one) for one in measured]
     cell = measured[0].cell
-    if any(mismatch(outcomes[0].sample, one.sample) for one in outcomes):
+    if any(mismatch(outcomes[0], one) for one in outcomes):
         raise ResultError(
             f"the clean passes of {cell.model} on {cell.task} hold different examples; "
             "expected one set of examples in a plan"
         )
-    return mean_outcome(outcomes)
+    return mean_sample(outcomes)
 
 
 def _absent_cells(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -57,13 +57,17 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Per-example outcomes of one entry on one task, sorted by id; hashed by identity, for caches."""
+    """Per-example outcomes of one entry on one task, sorted by id; hashed by identity, for caches.
+
+    columns: the further numbers of the record's examples, by their name.
+    """
 
     task: str
     metric: Metric
     ids: tuple[str, ...]
     values: Values
     weights: Values
+    columns: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def figure(self) -> float:
@@ -76,7 +80,7 @@ class Sample:
         return self.metric.quality(self.figure)
 
     def restrict(self, ids: tuple[str, ...]) -> Sample:
-        """The same outcomes on some of the examples; ids are sorted."""
+        """The same outcomes on some of the examples, without further columns; ids are sorted."""
         if ids == self.ids:
             return self
         wanted = set(ids)
@@ -88,7 +92,8 @@ def sample(task: str, metric: Metric, examples: Examples) -> Sample:
     """Sorts the examples by id."""
     order = sorted(range(len(examples.ids)), key=examples.ids.__getitem__)
     ids = tuple(examples.ids[row] for row in order)
-    return Sample(task, metric, ids, np.array(examples.values)[order], np.array(examples.weights)[order])
+    columns = {name: np.array(column)[order] for name, column in examples.columns.items()}
+    return Sample(task, metric, ids, np.array(examples.values)[order], np.array(examples.weights)[order], columns)
 
 
 @lru_cache(maxsize=4096)

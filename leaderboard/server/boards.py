@@ -128,7 +128,7 @@ class BoardCache:
         return kept.boards if kept is not None and kept.basis == basis else None
 
     def _remember(self, basis: str, boards: dict[str, PublicBoard]) -> None:
-        if sum(len(board.across) for board in boards.values()) >= WORTH_KEEPING:
+        if sum(len(board.entries) for board in boards.values()) >= WORTH_KEEPING:
             write_whole(self._depot.path / REMEMBERED, msgspec.msgpack.encode(_Remembered(basis, boards)))
 
     @staticmethod
@@ -155,7 +155,7 @@ def _index(boards: Mapping[str, PublicBoard]) -> object:
         {
             "suite": name,
             "url": f"/v1/boards/{name}",
-            "entries": len(board.across),
+            "entries": len(board.entries),
             "ranked": sum(line.rank is not None for lines in board.tasks.values() for line in lines),
             "tasks": {task: len(lines) for task, lines in board.tasks.items()},
         }
@@ -168,7 +168,7 @@ def _listings(boards: Mapping[str, PublicBoard]) -> dict[tuple[str, str, int], A
     found = {}
     for name, board in boards.items():
         for task in ("", *board.threats):
-            lines: Sequence[object] = board.tasks.get(task, ()) if task else board.across
+            lines: Sequence[object] = board.tasks.get(task, ()) if task else board.entries
             pages = page_count(lines)
             for number in range(1, pages + 1):
                 body = {

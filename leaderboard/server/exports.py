@@ -15,7 +15,7 @@ from leaderboard.printing.export import ExportRow, csv_text, export_rows, json_b
 from leaderboard.scoring.rows import Board
 from leaderboard.server.boards import Answer, Published
 from leaderboard.server.state import ServerState
-from leaderboard.server.stored import AT_ONCE, entry_row, task_board, task_rows
+from leaderboard.server.stored import AT_ONCE, task_board, task_rows
 
 
 MEDIA_TYPES: Final = {
@@ -54,13 +54,11 @@ def export(state: ServerState, board: PublicBoard, kind: str) -> str:
 
 def served_rows(state: ServerState, board: PublicBoard) -> list[ExportRow]:
     """The rows of a board, in its order, a part at a time: of all that the store knows of an entry they are little."""
-    entries = tuple(entry_row(line) for line in board.across)
     found: list[ExportRow] = []
     for task, lines in board.tasks.items():
         for at in range(0, len(lines), AT_ONCE):
             part = lines[at : at + AT_ONCE]
             rows = task_rows(state, part)
-            shown = task_board(board, task, [rows[line.id] for line in part if line.id in rows])
-            levels = {line.entry: line.level for line in part}
-            found += export_rows(Board(board.suite, entries, (shown,)), levels)
+            shown = task_board(board, task, [rows[one] for line in part if (one := line.origin.bundle) in rows])
+            found += export_rows(Board(board.suite, board.entries, (shown,)))
     return found

@@ -12,18 +12,18 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from leaderboard.database.boards import Across, PublicBoard
+from leaderboard.database.boards import PublicBoard
 from leaderboard.database.suites import facts_of
 from leaderboard.pages.layout import STYLE, content_policy, environment, part
 from leaderboard.pages.links import file_key
 from leaderboard.printing.badge import badge_svg, badge_words
+from leaderboard.scoring.rows import EntryRow
 from leaderboard.server import exports, views
 from leaderboard.server.api import answer, submission_of
 from leaderboard.server.boards import Answer, Published, page_count
 from leaderboard.server.limits import retry_after
 from leaderboard.server.schemas import as_state
 from leaderboard.server.state import ServerState, limited, state_of
-from leaderboard.server.stored import entry_row
 
 
 REFRESH_SECONDS: Final = 3
@@ -41,7 +41,7 @@ Number = Annotated[int, Query(alias="page", ge=1)]
 async def front(request: Request) -> Response:
     """The only board there is, or the list of them."""
     boards = state_of(request).boards.published.boards
-    filled = [name for name, found in boards.items() if found.across]
+    filled = [name for name, found in boards.items() if found.entries]
     if len(filled) == 1:
         return await across(request, filled[0])
     shown = [boards[name] for name in filled] or list(boards.values())
@@ -52,7 +52,7 @@ async def front(request: Request) -> Response:
 async def across(request: Request, suite: str, number: Number = 1) -> Response:
     """A suite's board over all tasks, a hundred entries a page."""
     found = _board(request, suite)
-    _check_page(number, found.across)
+    _check_page(number, found.entries)
     return await _kept(request, f"{suite}?{number}", lambda: views.across_page(found, number))
 
 
@@ -103,7 +103,7 @@ async def compare(request: Request, suite: str, one: str, other: str) -> Respons
 async def badge(request: Request, suite: str, key: str) -> Response:
     """The badge of an entry: less work to make than a place among the kept pages is worth."""
     found = _board(request, suite)
-    made = badge_svg(*badge_words(suite, entry_row(_entry(found, key))))
+    made = badge_svg(*badge_words(suite, _entry(found, key)))
     return answer(request, Answer.of(made.encode()), "image/svg+xml")
 
 
@@ -111,7 +111,7 @@ async def badge(request: Request, suite: str, key: str) -> Response:
 async def defenses(request: Request, suite: str, against: str = "", number: Number = 1) -> Response:
     """What entries gain and pay against the undefended one, or against another."""
     found = _board(request, suite)
-    _check_page(number, found.across)
+    _check_page(number, found.entries)
     other, place = _entry(found, against) if against else None, f"{suite}/defenses/{against}?{number}"
     state = _charged(request, place)
     return await _kept(request, place, lambda: views.defenses_page(state, found, other, number))
@@ -229,8 +229,8 @@ def _task(board: PublicBoard, key: str) -> str:
     return found
 
 
-def _entry(board: PublicBoard, key: str) -> Across:
-    found = next((line for line in board.across if file_key(line.entry) == key), None)
+def _entry(board: PublicBoard, key: str) -> EntryRow:
+    found = next((line for line in board.entries if file_key(line.entry) == key), None)
     if found is None:
         raise HTTPException(404, "This board has no such entry")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,14 +10,15 @@ from sqlalchemy import select
 
 from leaderboard.bundle.errors import BundleError
 from leaderboard.bundle.reading import Bundle
-from leaderboard.database.boards import Across, Line, PublicBoard
+from leaderboard.database.boards import PublicBoard
 from leaderboard.database.models import StoredResult
 from leaderboard.database.scoring import unpack
 from leaderboard.database.verified import open_verified
 from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result
-from leaderboard.scoring.outcomes import mismatch, outcome
-from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
+from leaderboard.scoring.rows import Origin, TaskBoard, TaskLine, TaskRow
+from leaderboard.scoring.samples import mismatch, sample_of
+from leaderboard.scoring.standings import Samples
 from leaderboard.scoring.statistics import Sample
 from leaderboard.server.state import ServerState
 
@@ -25,14 +26,14 @@ from leaderboard.server.state import ServerState
 AT_ONCE: Final = 500  # rows of one query; databases bound how many values a query may name
 
 
-def line_of(board: PublicBoard, task: str, entry: str) -> Line | None:
+def line_of(board: PublicBoard, task: str, entry: str) -> TaskLine | None:
     """An entry's line on a task."""
     return next((line for line in board.tasks[task] if line.entry == entry), None)
 
 
-def task_rows(state: ServerState, lines: Sequence[Line]) -> dict[str, TaskRow]:
-    """The rows of some entries with their ranks, by bundle."""
-    by_id = {line.id: line for line in lines}
+def task_rows(state: ServerState, lines: Sequence[TaskLine]) -> dict[str, TaskRow]:
+    """The rows of some entries as they stand on the board, by bundle."""
+    by_id = {line.origin.bundle: line for line in lines}
     found = {}
     with state.database.read() as session:
         for ids in _parts(list(by_id)):
@@ -40,26 +41,35 @@ def task_rows(state: ServerState, lines: Sequence[Line]) -> dict[str, TaskRow]:
             for bundle, row in session.execute(query):
                 line = by_id[bundle]
                 decoded = msgspec.json.decode(row, type=TaskRow)
-                found[bundle] = msgspec.structs.replace(decoded, rank=line.rank, unranked=line.unranked)
+                found[bundle] = msgspec.structs.replace(
+                    decoded, rank=line.rank, unranked=line.unranked, origin=line.origin
+                )
     return found
 
 
-def samples(state: ServerState, lines: Sequence[Line]) -> dict[str, Sample]:
-    """What ranks each of some entries, by bundle; those that nothing ranks are left out."""
-    found = {}
+def samples(state: ServerState, lines: Mapping[str, Sequence[TaskLine]]) -> Samples:
+    """The outcomes of some entries, given by task. Nothing ranks those that have no rank."""
+    robust: dict[str, dict[str, Sample]] = {task: {} for task in lines}
+    clean: dict[str, dict[str, Sample]] = {task: {} for task in lines}
+    places = {line.origin.bundle: (task, line) for task, here in lines.items() for line in here}
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
     with state.database.read() as session:
-        for ids in _parts([line.id for line in lines if not line.unranked]):
-            query = select(StoredResult.bundle, StoredResult.sample).where(StoredResult.bundle.in_(ids))
-            found.update({bundle: unpack(sample, known) for bundle, sample in session.execute(query) if sample})
-    return found
+        for ids in _parts(list(places)):
+            query = select(StoredResult.bundle, StoredResult.sample, StoredResult.clean)
+            for bundle, ranking, usual in session.execute(query.where(StoredResult.bundle.in_(ids))):
+                task, line = places[bundle]
+                if ranking and not line.unranked:
+                    robust[task][line.entry] = unpack(ranking, known)
+                if usual:
+                    clean[task][line.entry] = unpack(usual, known)
+    return Samples(robust, clean)
 
 
-def bundles_of(state: ServerState, line: Line) -> tuple[Bundle, ...]:
+def bundles_of(state: ServerState, origin: Origin) -> tuple[Bundle, ...]:
     """The entry's bundle and those that lowered it; none where one cannot be read any more."""
     try:
         with state.database.read() as session:
-            return tuple(open_verified(session, state.depot, one) for one in (line.id, *line.stronger))
+            return tuple(open_verified(session, state.depot, one) for one in (origin.bundle, *origin.stronger))
     except (BundleError, ResultError, OSError):
         return ()
 
@@ -69,14 +79,14 @@ def counted_records(row: TaskRow, bundles: Sequence[Bundle]) -> dict[str, Result
     if not bundles:
         return {}
     found = {cell.id: bundles[0].records[cell.id] for cell in row.clean_cells if cell.id in bundles[0].records}
-    clean = next((outcome(one).sample for one in found.values() if one.status == "ok"), None)
+    clean = next((sample_of(one) for one in found.values() if one.status == "ok"), None)
     if clean is None:
         return found
     for cell in (cell for threat in row.threats for cell in threat.attacks if cell.counted):
         held = [one.records[cell.id] for one in bundles if cell.id in one.records]
-        usable = [one for one in held if one.status == "ok" and _comparable(clean, outcome(one).sample)]
+        usable = [one for one in held if one.status == "ok" and _comparable(clean, sample_of(one))]
         if usable:
-            found[cell.id] = min(usable, key=lambda one: outcome(one).sample.quality)
+            found[cell.id] = min(usable, key=lambda one: sample_of(one).quality)
     return found
 
 
@@ -85,33 +95,9 @@ def reader(bundle: Bundle) -> Callable[[Result], bytes | None]:
     return lambda result: bundle.evidence(result.id) if result.id in bundle.evidence_cells else None
 
 
-def entry_row(line: Across) -> EntryRow:
-    """An entry over all tasks as a static board holds it."""
-    return EntryRow(
-        entry=line.entry,
-        clean=line.clean,
-        clean_interval=line.clean_interval,
-        robust=line.robust,
-        robust_interval=line.robust_interval,
-        bound=line.bound,
-        retention=line.retention,
-        rank=line.rank,
-        unranked=line.unranked,
-        verdict=line.verdict,  # type: ignore[arg-type]
-    )
-
-
 def task_board(board: PublicBoard, task: str, rows: Sequence[TaskRow]) -> TaskBoard:
     """Some rows of a task's board as a static board holds them."""
     return TaskBoard(task, board.metrics.get(task), board.threats[task], tuple(rows))
-
-
-def board_of_one(state: ServerState, board: PublicBoard, across: Across) -> Board:
-    """A board of one entry, with the ranks that it has among all."""
-    lines = {task: line for task in board.tasks if (line := line_of(board, task, across.entry)) is not None}
-    rows = task_rows(state, list(lines.values()))
-    tasks = [task_board(board, task, [rows[line.id]]) for task, line in lines.items() if line.id in rows]
-    return Board(board.suite, (entry_row(across),), tuple(tasks))
 
 
 def _comparable(clean: Sample, attacked: Sample) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from leaderboard.bundle.reading import Bundle
-from leaderboard.database.boards import Across, Line, PublicBoard
+from leaderboard.database.boards import PublicBoard
 from leaderboard.pages.board import render_across, render_task
 from leaderboard.pages.compare import Pair, TaskPair, pair_task, render_compare, samples_of
 from leaderboard.pages.defenses import render_defenses
@@ -19,16 +19,14 @@ from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores
 from leaderboard.pages.sharing import sharing
 from leaderboard.records.record import Result
-from leaderboard.scoring.rows import Board, TaskRow
+from leaderboard.scoring.rows import Board, EntryRow, TaskRow
 from leaderboard.scoring.scores import CLEAN
 from leaderboard.server.boards import PER_PAGE, page_count
 from leaderboard.server.defenses import compare_served, usual_baseline
-from leaderboard.server.lines import across_lines, task_lines
 from leaderboard.server.state import ServerState
 from leaderboard.server.stored import (
     bundles_of,
     counted_records,
-    entry_row,
     line_of,
     reader,
     samples,
@@ -67,13 +65,13 @@ def across_page(board: PublicBoard, number: int) -> str:
     links = links_of(board.suite)
     return render_across(
         board.suite,
-        tuple(board.tasks),
-        across_lines(board),
+        board.entries,
+        board.tasks,
         links,
         page=number,
-        earlier=_page(links.board, number - 1, page_count(board.across)),
-        later=_page(links.board, number + 1, page_count(board.across)),
-        source=f"{links.board}/table.json" if len(board.across) > PER_PAGE else "",
+        earlier=_page(links.board, number - 1, page_count(board.entries)),
+        later=_page(links.board, number + 1, page_count(board.entries)),
+        source=f"{links.board}/table.json" if len(board.entries) > PER_PAGE else "",
     )
 
 
@@ -85,8 +83,8 @@ def task_page(state: ServerState, board: PublicBoard, task: str, number: int) ->
     rows = task_rows(state, shown)
     return render_task(
         board.suite,
-        task_board(board, task, [rows[one.id] for one in shown if one.id in rows]),
-        task_lines(board, task),
+        task_board(board, task, [rows[one] for line in shown if (one := line.origin.bundle) in rows]),
+        lines,
         links,
         tuple(board.tasks),
         page=number,
@@ -99,22 +97,22 @@ def task_page(state: ServerState, board: PublicBoard, task: str, number: int) ->
 def table(board: PublicBoard, task: str) -> str:
     """All rows of a board as its page's script reads them; over all tasks where task is empty."""
     if task:
-        listing = task_listing(task_lines(board, task), board.metrics.get(task))
+        listing = task_listing(board.tasks.get(task, ()), board.metrics.get(task))
     else:
-        listing = across_listing(across_lines(board), tuple(board.tasks))
+        listing = across_listing(board.entries, board.tasks)
     return table_json(listing, links_of(board.suite))
 
 
-def entry_page(state: ServerState, board: PublicBoard, across: Across) -> str:
+def entry_page(state: ServerState, board: PublicBoard, across: EntryRow) -> str:
     """One entry on every task, with its adversarial examples."""
     lines = {task: line_of(board, task, across.entry) for task in board.tasks}
     rows = task_rows(state, [line for line in lines.values() if line is not None])
     places = [
-        _place(state, board, task, line, rows[line.id])
+        _place(state, board, task, rows[line.origin.bundle])
         for task, line in lines.items()
-        if line is not None and line.id in rows
+        if line is not None and line.origin.bundle in rows
     ]
-    alone = Board(board.suite, (entry_row(across),), tuple(task_board(board, one.task, [one.row]) for one in places))
+    alone = Board(board.suite, (across,), tuple(task_board(board, one.task, [one.row]) for one in places))
     links, site = links_of(board.suite), public_site(state)
     key = file_key(across.entry)
     view = EntryView(
@@ -122,8 +120,8 @@ def entry_page(state: ServerState, board: PublicBoard, across: Across) -> str:
         entry=across.entry,
         tasks=tuple(board.tasks),
         places=tuple(places),
-        across=alone.entries[0],
-        peers=tuple((one.entry, file_key(one.entry)) for one in board.across[:MOST_PEERS] if one is not across),
+        across=across,
+        peers=tuple((one.entry, file_key(one.entry)) for one in board.entries[:MOST_PEERS] if one is not across),
         key=key,
         sharing=sharing(
             alone,
@@ -135,40 +133,49 @@ def entry_page(state: ServerState, board: PublicBoard, across: Across) -> str:
     return render_entry(view, links)
 
 
-def compare_page(state: ServerState, board: PublicBoard, one: Across, other: Across) -> str:
+def compare_page(state: ServerState, board: PublicBoard, one: EntryRow, other: EntryRow) -> str:
     """Two entries side by side."""
     places: list[TaskPair] = []
-    for task in board.tasks:
-        lines = [line_of(board, task, entry.entry) for entry in (one, other)]
-        there = [line for line in lines if line is not None]
-        rows, ranked = task_rows(state, there), samples(state, there)
+    lines = {
+        task: [line for entry in (one, other) if (line := line_of(board, task, entry.entry)) is not None]
+        for task in board.tasks
+    }
+    known = samples(state, lines)
+    for task, there in lines.items():
+        rows = task_rows(state, there)
+        by_entry = {row.entry: row for row in rows.values()}
         records: dict[str, Result] = {}
-        for line in there:
-            records |= counted_records(rows[line.id], bundles_of(state, line)) if line.id in rows else {}
-        first, second = ((rows.get(line.id), ranked.get(line.id)) if line else (None, None) for line in lines)
-        metric, threat = board.metrics.get(task), board.threats[task]
+        for row in rows.values():
+            records |= counted_records(row, bundles_of(state, row.origin))
         places.append(
-            pair_task(task, metric, threat, (first[0], second[0]), (first[1], second[1]), samples_of(records))
+            pair_task(
+                task,
+                board.metrics.get(task),
+                board.threats[task],
+                (by_entry.get(one.entry), by_entry.get(other.entry)),
+                (known.robust[task].get(one.entry), known.robust[task].get(other.entry)),
+                (known.clean[task].get(one.entry), known.clean[task].get(other.entry)),
+                samples_of(records),
+            )
         )
     keys = (file_key(one.entry), file_key(other.entry))
     pair = Pair(board.suite, one.entry, other.entry, keys, tuple(board.tasks), tuple(places))
     return render_compare(pair, links_of(board.suite))
 
 
-def defenses_page(state: ServerState, board: PublicBoard, against: Across | None, number: int) -> str:
+def defenses_page(state: ServerState, board: PublicBoard, against: EntryRow | None, number: int) -> str:
     """What entries gain and pay against one of them, a hundred a page."""
     links = links_of(board.suite)
     chosen = f"against={quote(file_key(against.entry), safe='')}&" if against is not None else ""
-    shown = board.across[(number - 1) * PER_PAGE : number * PER_PAGE]
-    pages = page_count(board.across)
+    shown = board.entries[(number - 1) * PER_PAGE : number * PER_PAGE]
+    pages = page_count(board.entries)
     return render_defenses(
         compare_served(state, board, against.entry if against is not None else usual_baseline(board), shown),
         links,
         others=[
             (one.entry, f"{links.defenses}?against={quote(file_key(one.entry), safe='')}")
-            for one in board.across[:MOST_PEERS]
+            for one in board.entries[:MOST_PEERS]
         ],
-        clean_paired=False,
         earlier=f"{links.defenses}?{chosen}page={number - 1}" if number > 1 else "",
         later=f"{links.defenses}?{chosen}page={number + 1}" if number < pages else "",
     )
@@ -180,19 +187,20 @@ def scores_page(board: PublicBoard, unrealisable: Sequence[str]) -> str:
     return render_scores(board.suite, tasks, board.metrics, board.threats, unrealisable, links_of(board.suite))
 
 
-def _place(state: ServerState, board: PublicBoard, task: str, line: Line, row: TaskRow) -> Place:
-    facts = [("Submitted by", line.submitter, ""), ("Submission", line.id[:12], f"/submissions/{line.id}")]
-    facts += [("Licence", line.licence, "")] if line.licence else []
-    facts += [("Link", line.url, line.url)] if line.url else []
-    facts += [("Lowered by", other[:12], f"/submissions/{other}") for other in line.stronger]
-    bundles = bundles_of(state, line)
+def _place(state: ServerState, board: PublicBoard, task: str, row: TaskRow) -> Place:
+    origin = row.origin
+    facts = [("Submitted by", origin.submitter, "")]
+    facts += [("Submission", origin.bundle[:12], f"/submissions/{origin.bundle}")]
+    facts += [("Licence", origin.licence, "")] if origin.licence else []
+    facts += [("Link", origin.url, origin.url)] if origin.url else []
+    facts += [("Lowered by", other[:12], f"/submissions/{other}") for other in origin.stronger]
+    bundles = bundles_of(state, origin)
     return Place(
         task=task,
         key=file_key(task),
         metric=board.metrics.get(task),
         ranking_threat=board.threats[task],
         row=row,
-        level=line.level,
         shown=_examples(state, bundles),
         facts=tuple(facts),
         spending=spending_curves(row, counted_records(row, bundles)),

@@ -121,6 +121,7 @@ def upgrade() -> None:
         sa.Column("basis", sa.String(length=64), nullable=False),
         sa.Column("row", sa.LargeBinary(), nullable=False),
         sa.Column("sample", sa.LargeBinary(), nullable=False),
+        sa.Column("clean", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["bundle"], ["bundles.id"]),
         sa.PrimaryKeyConstraint("bundle"),
     )

@@ -1,4 +1,4 @@
-"""From records to measurements: the figure, the label and the cost of each cell."""
+"""From records to the rows of cells: the figure, the label and the cost of each."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from leaderboard.records.canonical import canonical_json
 from leaderboard.records.plan import JournalEntry
 from leaderboard.records.record import GROUP_PREFIX, NEAREST, Cell, Cost, Result
 from leaderboard.records.threats import access_of, without_access
-from leaderboard.scoring.outcomes import Outcome, outcome
 from leaderboard.scoring.rows import CellRow, Figure, Spent
+from leaderboard.scoring.samples import sample_of
 from leaderboard.scoring.scores import Absent
-from leaderboard.scoring.statistics import metric_interval, quality_interval
+from leaderboard.scoring.statistics import Sample, metric_interval, quality_interval
 
 
-def figure(found: Outcome) -> Figure:
-    """The metric, its quality and their intervals; further columns per unit of weight, so that substitutions,
-    insertions and deletions add up to the word error rate.
+def figure(found: Sample) -> Figure:
+    """The metric, its quality and their intervals; further columns per unit of weight, so that errors by their kind
+    add up to the error rate.
     """
-    weight = float(found.sample.weights.sum())
+    weight = float(found.weights.sum())
     return Figure(
-        metric=found.sample.figure,
-        metric_interval=metric_interval(found.sample),
-        quality=found.sample.quality,
-        quality_interval=quality_interval(found.sample),
-        examples=len(found.sample.ids),
+        metric=found.figure,
+        metric_interval=metric_interval(found),
+        quality=found.quality,
+        quality_interval=quality_interval(found),
+        examples=len(found.ids),
         columns={
             name: float(found.columns[name].sum()) / weight
             for name in sorted(found.columns)
@@ -34,7 +34,7 @@ def figure(found: Outcome) -> Figure:
     )
 
 
-def measure(
+def cell_rows(
     results: Sequence[Result],
     absent: Sequence[Absent],
     counted: Collection[str],
@@ -51,7 +51,7 @@ def measure(
             threat=result.cell.threat,
             status=result.status,
             reason=result.reason,
-            figure=figure(outcome(result)) if result.status == "ok" else None,
+            figure=figure(sample_of(result)) if result.status == "ok" else None,
             counted=result.id in counted,
             spent=_spent(result.id, result.cost, journal),
         )
