@@ -155,15 +155,17 @@ class SourceEntry:
     """A kind of model source, `name:LOCATION`.
 
     code: a function from (source, task entry, device, custom data or None) to a LoadedModel; empty where each task's
-    entry names its own loader. attribute: whether the location may be followed by one more part, `:NAME`.
+    entry names its own loader. attribute: whether the location may or must be followed by one more part, `:NAME`.
+    carried: whether bundles hold such models, as safetensors, JSON and text, for whoever verifies them.
     """
 
-    kind: ClassVar[str] = "source"
+    kind: ClassVar[str] = "kind of model"
 
     name: str
     summary: str
     code: Code = ""
-    attribute: bool = False
+    attribute: Literal["", "optional", "required"] = ""
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from adversarial.surfaces import ENTRIES as SURFACES
 from benchmarks.running import ENTRIES as EXECUTORS
 from benchmarks.suites import ENTRIES as SUITES
 from tasks import ENTRIES as TASKS
+from tasks.models import ENTRIES as SOURCES
 
 
 def catalog(plugins: Sequence[str | Path] = ()) -> Registry:
     """All that is known. plugins: files; raises DuplicateName and DataError for one that does not fit."""
     registry = Registry()
-    registry.add(*SURFACES, *ATTACKS, *DEFENSES, *TASKS, *SUITES, *EXECUTORS)
+    registry.add(*SURFACES, *ATTACKS, *DEFENSES, *TASKS, *SUITES, *SOURCES, *EXECUTORS)
     with _explained("a package of the entry-point group"):
         registry.load_entry_points()
     for path in plugins:

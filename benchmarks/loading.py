@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adversarial.entries import SurfaceEntry
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
-from tasks.models import bring, parse
+from tasks.models import load_source, parse
 
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ def list_models(plugins: Sequence[str | Path] = ()) -> tuple[str, ...]:
     return tuple(f"{task.name}/{model}" for task in catalog(plugins).tasks() for model in task.models)
 
 
-def load_model(source: str, task: str | None = None, device: str = "cpu") -> Victim:
+def load_model(source: str, task: str | None = None, device: str = "cpu", plugins: Sequence[str | Path] = ()) -> Victim:
     """A model as a victim, which `attack` and `evaluate` take: `load_model("image-digits/undefended")`.
 
     source: a reference model `task/model`, `torch:FOLDER`, `hf:FOLDER` or an id on the Hub, `sb3:FILE.zip`,
     `python:FILE.py:FUNCTION`. task: what it does, as `robustarena list` names it; a reference model says so itself.
-    device: where it runs, as torch names it.
+    device: where it runs, as torch names it. plugins: files with register(registry).
     Raises InvalidOption and UnknownName for a source that cannot be read, ModelError for a model that does not fit.
     """
     import torch
 
-    parsed = parse(source)
+    registry = catalog(plugins)
+    parsed = parse(source, registry)
     if parsed.kind == "reference":
         task = parsed.location.partition("/")[0]
     if task is None:
-        known = ", ".join(entry.name for entry in catalog().tasks())
+        known = ", ".join(entry.name for entry in registry.tasks())
         raise InvalidOption(f"{source} does not say what it does; give task=, one of {known}")
-    catalog().task(task)
-    return bring(parsed, task, torch.device(device)).victim
+    return load_source(parsed, registry.task(task), registry, torch.device(device)).victim

@@ -127,7 +127,9 @@ def _episodes(cell: Cell, disturbed: Mapping[str, Disturbed]) -> dict[str, Origi
         for slot, observation in zip(slots.tolist(), episodes.observe(), strict=True):
             seen[slot].append(observation)
         episodes.step(actions[slots])
-    return {name: Original(np.stack(rows), names=CARTPOLE.numbers) for name, rows in zip(names, seen, strict=True) if rows}
+    return {
+        name: Original(np.stack(rows), names=CARTPOLE.numbers) for name, rows in zip(names, seen, strict=True) if rows
+    }
 
 
 _FINDERS: Final[Mapping[str, Callable[[Cell, Mapping[str, Disturbed]], Mapping[str, Original]]]] = {

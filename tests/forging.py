@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import torch
+from model_sources import load_model
 from stores import KEY, STRANGER
 
 from benchmarks.catalog import catalog
@@ -30,7 +30,6 @@ from leaderboard.records.record import Examples, Result
 from leaderboard.records.run_folder import RunFolder
 from leaderboard.records.verdict import Verdict, decode_verdict
 from leaderboard.scoring.rows import TaskRow
-from tasks.models import bring, parse
 
 
 replace = msgspec.structs.replace
@@ -98,7 +97,7 @@ def measured(folder: Path, task: str, suite: str = "mini@1", attacks: Sequence[s
     shutil.copytree(Path(catalog().task(task).folder) / "undefended", folder / "model")
     source = f"torch:{folder / 'model'}"
     facts = EntryFacts(name="mine", task=task, defense="none", url="", licence="")
-    submitted = Submission(facts, source, bring(parse(source), task, torch.device("cpu")))
+    submitted = Submission(facts, source, load_model(source, task))
     cells = cells_of(submitted, suite_named(catalog(), suite), catalog(), Settings(limit=limit))
     unranked = suite_named(catalog(), suite).unrealisable
     wanted = [

@@ -9,10 +9,8 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
+from model_sources import load_model, task_named
 
-from adversarial.registry import resolve
-from tasks.models import bring, parse
-from tasks.models.torch_folder import entry_of
 from tasks.sentiment.candidates import known_words
 
 
@@ -96,9 +94,9 @@ def bytewise() -> Any:
 
 
 def teach(folder: Path, task: str, count: int, rate: float = 3e-3) -> None:
-    """Trains a saved model on the first examples of the test split, through the front end that it is brought with."""
-    victim: Any = bring(parse(f"hf:{folder}"), task, torch.device("cpu")).victim
-    lessons: Any = resolve(entry_of(task).code)()
+    """Trains a saved model on the first examples of the test split, through the front end that it is loaded with."""
+    victim: Any = load_model(f"hf:{folder}", task).victim
+    lessons: Any = task_named(task)
     (batch,) = lessons.batches("test", count, count, torch.device("cpu"))
     goal = lessons.goal(batch, "worst" if task == "speech-digits" else "flip")
     optimiser = torch.optim.Adam(victim.module.requires_grad_(True).parameters(), lr=rate)

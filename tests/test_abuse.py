@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import hf_models
 import pytest
-import torch
 from fastapi import HTTPException
+from model_sources import load_model
 from serving import place, serving, until
 from stores import FACTS, STRANGER, SUITE, admitted, database, database_url, depot, with_accounts
 
@@ -31,7 +31,6 @@ from leaderboard.server.schemas import as_state
 from leaderboard.server.settings import ServerSettings, WorkerSettings
 from leaderboard.server.uploads import Uploads
 from leaderboard.server.worker import MOST_RERUN, _rerun
-from tasks.models import bring, parse
 
 
 __all__ = ["database", "database_url", "depot"]  # fixtures
@@ -199,12 +198,12 @@ def test_no_setting_leads_to_files_that_the_hash_does_not_name(
     name: str, setting: dict[str, object], key: str, tmp_path: Path
 ) -> None:
     hf_models.save_image(tmp_path)
-    assert bring(parse(f"hf:{tmp_path}"), "image-digits", torch.device("cpu")).hash
+    assert load_model(f"hf:{tmp_path}", "image-digits").hash
     path = tmp_path / name
     before = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps({**before, **setting}))
     with pytest.raises(ModelError, match=key):
-        bring(parse(f"hf:{tmp_path}"), "image-digits", torch.device("cpu"))
+        load_model(f"hf:{tmp_path}", "image-digits")
 
 
 def test_making_a_page_counts_for_ten_requests(tmp_path: Path) -> None:

@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 import torch
+from model_sources import load_model, registry, source_of, task_named
 from torch import nn
 
+from adversarial.entries import SourceEntry
 from adversarial.errors import InvalidOption, ModelError, UnknownName
 from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
-from adversarial.registry import resolve
 from adversarial.victims import EmbeddingVictim
-from tasks import ENTRIES
+from benchmarks.catalog import catalog
 from tasks.control.cartpole import CARTPOLE
 from tasks.control.model import architectures
 from tasks.image.model import ARCHITECTURES as IMAGE
 from tasks.measuring.protocol import Trial
-from tasks.models import EXPECTED, KINDS, Brought, Source, bring, hash_of, parse
-from tasks.models.torch_folder import entry_of, save
+from tasks.models import LoadedModel, Source, hash_of, load_source, parse
+from tasks.models.torch_folder import save
 from tasks.sentiment.model import ARCHITECTURES as SENTIMENT
 from tasks.speech.model import ARCHITECTURES as SPEECH
 
@@ -42,8 +43,8 @@ ARCHITECTURES = {
 ALL = [(task, name) for task, own in ARCHITECTURES.items() for name in own]
 
 
-def brought(text: str, task: str = DIGITS) -> Brought:
-    return bring(parse(text), task, CPU)
+def loaded(text: str, task: str = DIGITS) -> LoadedModel:
+    return load_model(text, task)
 
 
 def made(task: str, name: str) -> nn.Module:
@@ -70,8 +71,8 @@ def made(task: str, name: str) -> nn.Module:
     ],
 )
 def test_sources_are_read(text: str, source: Source) -> None:
-    assert parse(text) == source
-    assert parse(str(source)) == source
+    assert source_of(text) == source
+    assert source_of(str(source)) == source
 
 
 @pytest.mark.parametrize(
@@ -83,42 +84,81 @@ def test_sources_are_read(text: str, source: Source) -> None:
         ("models/mine", InvalidOption, "expected KIND:LOCATION with a kind of hf, torch, sb3, python"),
         ("hf:", InvalidOption, "expected KIND:LOCATION"),
         ("", InvalidOption, "expected KIND:LOCATION"),
-        ("python:net.py", InvalidOption, "expected python:FILE.py:FUNCTION"),
+        ("python:net.py", InvalidOption, "expected python:LOCATION:NAME, got .*a function in it"),
     ],
 )
 def test_what_is_no_source_says_what_one_is(text: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        parse(text)
+        source_of(text)
 
 
 def test_sources_are_read_without_torch() -> None:
-    code = "from tasks.models import parse; parse('hf:x'); import sys; assert 'torch' not in sys.modules"
+    code = "from benchmarks.catalog import catalog; from tasks.models import parse; parse('hf:x', catalog())"
+    code += "; import sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_every_kind_and_task_is_known_on_both_sides() -> None:
-    tasks = {entry.name for entry in ENTRIES}
-    assert set(EXPECTED) == tasks
-    for modules in KINDS.values():
-        assert set(modules) <= {*tasks, "*"}
+def test_a_kind_that_a_task_cannot_read_is_refused_with_those_that_it_can() -> None:
+    kinds = {entry.name for entry in registry().all(SourceEntry)}
+    assert all(set(entry.loaders) <= kinds for entry in registry().tasks())
     with pytest.raises(ModelError, match="hf: models do not fit control-cartpole; it takes torch, sb3, python"):
-        brought("hf:anything", "control-cartpole")
+        loaded("hf:anything", "control-cartpole")
     with pytest.raises(ModelError, match="sb3: models do not fit image-digits"):
-        brought("sb3:agent.zip")
+        loaded("sb3:agent.zip")
+
+
+PLUGIN = """
+import torch
+from adversarial.entries import SourceEntry, TaskEntry
+from adversarial.victims import ModuleVictim
+from tasks.models import LoadedModel
+
+def zeros(source, task, device, data):
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).to(device)
+    files = {"model.safetensors": source.path}
+    return LoadedModel(source, ModuleVictim(module), "0" * 64, files, {"task": task.name, "part": source.attribute})
+
+def register(registry):
+    registry.add(SourceEntry("zeros", "a layer of no account", code=zeros, attribute="optional"))
+    registry.add(SourceEntry("ours", "what one task alone reads"))
+    digits = registry.registry.task("image-digits")
+    registry.add(TaskEntry(
+        "mine", digits.code, digits.data_hash, "the same once more", ("pixels",), (), "", loaders={"ours": zeros}
+    ))
+"""
+
+
+def test_a_kind_of_a_plugin_is_loaded_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    known = catalog([tmp_path / "plugin.py"])
+    assert parse("zeros:here:left", known) == Source("zeros", "here", "left")
+    assert parse("mine/model", known) == Source("reference", "mine/model")
+    found = load_source(parse("zeros:here:left", known), known.task(DIGITS), known, CPU)
+    assert found.facts == {"task": DIGITS, "part": "left"}
+    assert not found.carried, "only what its entry says that bundles hold is carried"
+    assert load_source(parse("ours:here", known), known.task("mine"), known, CPU).facts["task"] == "mine"
+    with pytest.raises(ModelError, match="ours: models do not fit image-digits; it takes hf, torch, python, reference"):
+        load_source(parse("ours:here", known), known.task(DIGITS), known, CPU)
+    with pytest.raises(ModelError, match=r"it takes torch, python, reference, zeros, ours$"):
+        load_source(parse("sb3:agent.zip", known), known.task("mine"), known, CPU)
+    with pytest.raises(UnknownName, match="no kind of model is called 'zeros'"):
+        source_of("zeros:here")
+    with pytest.raises(UnknownName, match="no reference model of mine is called"):
+        load_source(parse("mine/undefended", known), known.task("mine"), known, CPU)
 
 
 # torch: and reference:
 
 
 @pytest.mark.parametrize(("task", "name"), ALL)
-def test_every_architecture_can_be_saved_brought_and_measured(task: str, name: str, tmp_path: Path) -> None:
+def test_every_architecture_can_be_saved_loaded_and_measured(task: str, name: str, tmp_path: Path) -> None:
     save(made(task, name), tmp_path, task=task, architecture=name, arguments={}, defense="mixup")
-    found = brought(f"torch:{tmp_path}", task)
+    found = loaded(f"torch:{tmp_path}", task)
     assert found.carried
     assert (found.facts["architecture"], found.facts["defense"]) == (name, "mixup")
     assert set(found.files) == {"model.safetensors", "card.json"}
-    loaded: Any = resolve(entry_of(task).code)()
-    measured = loaded.measure(found.victim, Trial(None, None, limit=4), Ledger())
+    domain = task_named(task)
+    measured = domain.measure(found.victim, Trial(None, None, limit=4), Ledger())
     assert not measured.findings
     assert not any(weight.requires_grad for weight in found.victim.module.parameters())  # type: ignore[attr-defined]
 
@@ -126,9 +166,9 @@ def test_every_architecture_can_be_saved_brought_and_measured(task: str, name: s
 @pytest.mark.parametrize(("task", "name"), [pair for pair in ALL if pair[0] in ("speech-digits", "sentiment-reviews")])
 def test_neither_padding_nor_company_changes_a_row(task: str, name: str, tmp_path: Path) -> None:
     save(made(task, name), tmp_path, task=task, architecture=name, arguments={})
-    victim = brought(f"torch:{tmp_path}", task).victim
-    loaded: Any = resolve(entry_of(task).code)()
-    (batch,) = loaded.batches("test", 5, 5, CPU)
+    victim = loaded(f"torch:{tmp_path}", task).victim
+    domain = task_named(task)
+    (batch,) = domain.batches("test", 5, 5, CPU)
     together = victim(batch.inputs)
     for row in range(5):
         single = victim(batch.inputs.alone(row))
@@ -139,35 +179,35 @@ def test_neither_padding_nor_company_changes_a_row(task: str, name: str, tmp_pat
 @pytest.mark.parametrize("name", SENTIMENT)
 def test_readers_of_reviews_read_vectors_too(name: str, tmp_path: Path) -> None:
     save(made("sentiment-reviews", name), tmp_path, task="sentiment-reviews", architecture=name, arguments={})
-    victim = brought(f"torch:{tmp_path}", "sentiment-reviews").victim
+    victim = loaded(f"torch:{tmp_path}", "sentiment-reviews").victim
     assert isinstance(victim, EmbeddingVictim)
-    loaded: Any = resolve(entry_of("sentiment-reviews").code)()
-    (batch,) = loaded.batches("test", 5, 5, CPU)
+    domain = task_named("sentiment-reviews")
+    (batch,) = domain.batches("test", 5, 5, CPU)
     vectors = Inputs(victim.embed(batch.inputs.values), batch.inputs.mask)
     assert torch.allclose(victim(vectors).values, victim(batch.inputs).values, atol=1e-6)
 
 
 def test_a_reference_model_is_a_folder_that_ships() -> None:
-    found = brought("image-digits/undefended")
-    again = brought(f"torch:{Path(entry_of(DIGITS).folder) / 'undefended'}")
+    found = loaded("image-digits/undefended")
+    again = loaded(f"torch:{Path(registry().task(DIGITS).folder) / 'undefended'}")
     assert found.hash == again.hash == hash_of(again.files)
     with pytest.raises(UnknownName, match="did you mean 'undefended'"):
-        brought("reference:image-digits/undefendd")
+        loaded("reference:image-digits/undefendd")
     with pytest.raises(ModelError, match="is no model of image-digits"):
-        brought("reference:speech-digits/undefended")
+        loaded("reference:speech-digits/undefended")
 
 
 def test_the_hash_is_of_names_and_contents(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         save(made(DIGITS, "perceptron"), tmp_path / folder, task=DIGITS, architecture="perceptron", arguments={})
-    one = brought(f"torch:{tmp_path / 'one'}")
-    assert brought(f"torch:{tmp_path / 'two'}").hash == one.hash
+    one = loaded(f"torch:{tmp_path / 'one'}")
+    assert loaded(f"torch:{tmp_path / 'two'}").hash == one.hash
     assert hash_of({"other.safetensors": one.files["model.safetensors"]}) != hash_of(
         {"model.safetensors": one.files["model.safetensors"]}
     )
     text = (tmp_path / "two" / "card.json").read_text(encoding="utf-8")
     (tmp_path / "two" / "card.json").write_text(text.replace("mine", "yours"), encoding="utf-8")
-    assert brought(f"torch:{tmp_path / 'two'}").hash != one.hash
+    assert loaded(f"torch:{tmp_path / 'two'}").hash != one.hash
 
 
 def _card(**changes: Any) -> Any:
@@ -218,7 +258,7 @@ def test_folders_that_cannot_be_used_say_why(spoil: Any, said: str, tmp_path: Pa
     save(made(DIGITS, "perceptron"), folder, task=DIGITS, architecture="perceptron", arguments={})
     spoil(folder)
     with pytest.raises((ModelError, UnknownName), match=said):
-        brought(f"torch:{folder}")
+        loaded(f"torch:{folder}")
 
 
 # python:
@@ -232,13 +272,13 @@ def test_a_function_of_the_users_own_makes_the_model(tmp_path: Path) -> None:
         "    return torch.nn.Sequential(*parts)\n"
     )
     (tmp_path / "net.py").write_text(code)
-    found = brought(f"python:{tmp_path / 'net.py'}:make")
+    found = loaded(f"python:{tmp_path / 'net.py'}:make")
     assert not found.carried
     assert not found.files
     assert not found.victim.module.training  # type: ignore[attr-defined]
     assert found.victim(Inputs(torch.rand(2, 1, 8, 8))).values.shape == (2, 10)
     (tmp_path / "net.py").write_text(code + "# another version\n")
-    assert brought(f"python:{tmp_path / 'net.py'}:make").hash != found.hash
+    assert loaded(f"python:{tmp_path / 'net.py'}:make").hash != found.hash
     assert str(tmp_path) not in sys.path
 
 
@@ -247,7 +287,7 @@ def test_a_reader_of_the_users_own_offers_its_vectors(tmp_path: Path) -> None:
         "from tasks.sentiment.architectures import BagOfWords\n"
         "def make():\n    return BagOfWords(width=8, buckets=64)\n"
     )
-    found = brought(f"python:{tmp_path / 'net.py'}:make", "sentiment-reviews")
+    found = loaded(f"python:{tmp_path / 'net.py'}:make", "sentiment-reviews")
     assert isinstance(found.victim, EmbeddingVictim)
 
 
@@ -267,21 +307,21 @@ def test_a_reader_of_the_users_own_offers_its_vectors(tmp_path: Path) -> None:
 def test_errors_of_the_users_own_code_name_file_and_function(code: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(code + "\n")
     with pytest.raises(ModelError, match=said):
-        brought(f"python:{tmp_path / 'net.py'}:make")
+        loaded(f"python:{tmp_path / 'net.py'}:make")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read .*net.py.*expected python:FILE.py:FUNCTION"):
-        brought(f"python:{tmp_path / 'net.py'}:make")
+        loaded(f"python:{tmp_path / 'net.py'}:make")
 
 
 def test_the_page_names_every_kind_and_architecture_and_its_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (ROOT / "docs" / "bring.md").read_text(encoding="utf-8")
-    for name in (*(name for _, name in ALL), *(f"{kind}:" for kind in KINDS if kind != "reference")):
+    for name in (*(name for _, name in ALL), *(f"{kind}:" for kind in ("hf", "torch", "sb3", "python"))):
         assert f"`{name}" in page, name
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "docs/bring.md", "exec"), {})
-    assert brought("torch:my-model").facts["architecture"] == "perceptron"
+    assert loaded("torch:my-model").facts["architecture"] == "perceptron"

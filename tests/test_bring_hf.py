@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from model_sources import load_model
 from torch import Tensor
 
 from adversarial.attacks.hotflip import hotflip
@@ -32,7 +33,7 @@ from tasks.image import task as image
 from tasks.image.hf import ImageVictim
 from tasks.measuring.batches import Batch
 from tasks.measuring.protocol import Trial
-from tasks.models import Brought, bring, parse
+from tasks.models import LoadedModel
 from tasks.sentiment import task as sentiment
 from tasks.sentiment.hf import COUNT_STEP, TextVictim
 from tasks.sentiment.words import bundled
@@ -55,8 +56,8 @@ PROCESSORS = {
 }
 
 
-def brought(folder: Path, task: str) -> Brought:
-    return bring(parse(f"hf:{folder}"), task, CPU)
+def loaded(folder: Path, task: str) -> LoadedModel:
+    return load_model(f"hf:{folder}", task)
 
 
 def digits(count: int = 6) -> Batch:
@@ -85,7 +86,7 @@ def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(text_folder: Path) -> TextVictim:
-    victim = brought(text_folder, TEXT).victim
+    victim = loaded(text_folder, TEXT).victim
     assert isinstance(victim, TextVictim)
     return victim
 
@@ -96,7 +97,7 @@ def reader(text_folder: Path) -> TextVictim:
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_pictures_are_prepared_as_the_image_processor_does(name: str, tmp_path: Path) -> None:
     module = hf_models.save_image(tmp_path, processor=PROCESSORS[name])
-    found = brought(tmp_path, IMAGE)
+    found = loaded(tmp_path, IMAGE)
     assert found.facts["front_end_checked"] == "against the image processor"
     values = digits().inputs.values
     levels = (values[:, 0] * 255).round().to(torch.uint8).numpy()
@@ -125,13 +126,13 @@ def test_what_is_not_said_is_not_done(
     kind: str, processor: Any, options: dict[str, Any], front: str, tmp_path: Path
 ) -> None:
     hf_models.save_image(tmp_path, kind, processor, **options)
-    found = brought(tmp_path, IMAGE)
+    found = loaded(tmp_path, IMAGE)
     assert front in str(found.facts["front_end"])
     assert found.victim(digits().inputs).values.shape == (6, 10)
 
 
 def test_gradients_of_pixels_are_exact(vit_folder: Path) -> None:
-    victim = brought(vit_folder, IMAGE).victim
+    victim = loaded(vit_folder, IMAGE).victim
     assert isinstance(victim, ImageVictim)
     victim.module.double()
     values = digits(2).inputs.values.double().mul(0.8).add(0.1)
@@ -144,15 +145,15 @@ def test_gradients_of_pixels_are_exact(vit_folder: Path) -> None:
 
 def test_labels_are_found_by_name(tmp_path: Path) -> None:
     first = hf_models.save_image(tmp_path / "names", labels=(*hf_models.DIGITS[::-1], "letter"))
-    found = brought(tmp_path / "names", IMAGE)
+    found = loaded(tmp_path / "names", IMAGE)
     victim = found.victim
     assert isinstance(victim, ImageVictim)
     plain = first(pixel_values=victim._front(digits().inputs.values)).logits
     assert torch.allclose(victim(digits().inputs).values[:, :10], plain[:, :10].flip(1), atol=1e-5)
     hf_models.save_image(tmp_path / "unnamed", labels=tuple(f"LABEL_{i}" for i in range(10)))
-    assert str(brought(tmp_path / "unnamed", IMAGE).facts["labels"]).startswith("0=LABEL_0, 1=LABEL_1")
+    assert str(loaded(tmp_path / "unnamed", IMAGE).facts["labels"]).startswith("0=LABEL_0, 1=LABEL_1")
     hf_models.save_image(tmp_path / "mnist", labels=tuple(f"{i} - {name}" for i, name in enumerate(hf_models.DIGITS)))
-    assert brought(tmp_path / "mnist", IMAGE).victim(digits().inputs).values.shape == (6, 10)
+    assert loaded(tmp_path / "mnist", IMAGE).victim(digits().inputs).values.shape == (6, 10)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_labels_are_found_by_name(tmp_path: Path) -> None:
 def test_labels_that_are_no_digits_are_refused(labels: tuple[str, ...], said: str, tmp_path: Path) -> None:
     hf_models.save_image(tmp_path, labels=labels)
     with pytest.raises(ModelError, match=said):
-        brought(tmp_path, IMAGE)
+        loaded(tmp_path, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_front_ends_that_cannot_be_followed_are_refused(
     folder = Path(shutil.copytree(vit_folder, tmp_path / "copy"))
     hf_models.edit(folder, "preprocessor_config.json", **changes)
     with pytest.raises(ModelError, match=said):
-        brought(folder, IMAGE)
+        loaded(folder, IMAGE)
 
 
 # Texts
@@ -196,7 +197,7 @@ def test_front_ends_that_cannot_be_followed_are_refused(
 @pytest.mark.parametrize("kind", ["DistilBert", "Albert", "GPT2"])
 def test_a_text_model_answers_as_in_transformers_and_each_row_as_alone(kind: str, tmp_path: Path) -> None:
     module = hf_models.save_text(tmp_path, kind)
-    found, batch = brought(tmp_path, TEXT), reviews()
+    found, batch = loaded(tmp_path, TEXT), reviews()
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     ours = found.victim(batch.inputs).values
     assert found.facts["batches"] == ("of one length" if kind == "GPT2" else "padded, under a mask")
@@ -213,7 +214,7 @@ def test_a_text_model_answers_as_in_transformers_and_each_row_as_alone(kind: str
 def test_byte_level_pieces_are_those_after_a_space(tmp_path: Path) -> None:
     tokenizer = hf_models.bytewise()
     module = hf_models.save_text(tmp_path, "Roberta", tokenizer=tokenizer)
-    found, batch = brought(tmp_path, TEXT), reviews()
+    found, batch = loaded(tmp_path, TEXT), reviews()
     assert found.facts["text_begins_with"] == "a space"
     ours = found.victim(batch.inputs).values
     for row in range(len(batch.ids)):
@@ -274,7 +275,7 @@ def test_gains_of_replacements_are_finite_differences(reader: TextVictim) -> Non
 
 def test_what_a_model_has_no_position_for_is_cut_as_a_tokenizer_cuts(tmp_path: Path) -> None:
     module = hf_models.save_text(tmp_path, "Bert", max_position_embeddings=20)
-    found, batch = brought(tmp_path, TEXT), reviews()
+    found, batch = loaded(tmp_path, TEXT), reviews()
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     texts = [bundled().decode(batch.inputs.alone(row).values[0]) for row in range(len(batch.ids))]
     assert max(len(ids) for ids in tokenizer(texts).input_ids) > 20
@@ -287,7 +288,7 @@ def test_what_a_model_has_no_position_for_is_cut_as_a_tokenizer_cuts(tmp_path: P
 def test_a_vocabulary_alone_makes_the_same_pieces(text_folder: Path, reader: TextVictim, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(text_folder, tmp_path / "copy"))
     (folder / "tokenizer.json").unlink()
-    found, inputs = brought(folder, TEXT), reviews().inputs
+    found, inputs = loaded(folder, TEXT), reviews().inputs
     assert torch.equal(found.victim(inputs).values, reader(inputs).values)
     assert "vocab.txt" in found.files
 
@@ -339,16 +340,16 @@ def test_one_vector_is_fitted_for_all_reviews(reader: TextVictim, monkeypatch: p
 def test_labels_that_are_no_sentiments_are_refused(labels: tuple[str, ...], said: str, tmp_path: Path) -> None:
     hf_models.save_text(tmp_path, labels=labels)
     with pytest.raises(ModelError, match=said):
-        brought(tmp_path, TEXT)
+        loaded(tmp_path, TEXT)
 
 
 def test_labels_in_another_order(text_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(text_folder, tmp_path / "copy"))
     hf_models.edit(folder, "config.json", id2label={"0": "pos", "1": "Neg"})
-    found, inputs = brought(folder, TEXT), reviews().inputs
+    found, inputs = loaded(folder, TEXT), reviews().inputs
     assert found.facts["labels"] == "1=Neg, 0=pos"
     assert not found.notes
-    assert torch.equal(found.victim(inputs).values.flip(1), brought(text_folder, TEXT).victim(inputs).values)
+    assert torch.equal(found.victim(inputs).values.flip(1), loaded(text_folder, TEXT).victim(inputs).values)
 
 
 # Folders
@@ -356,11 +357,11 @@ def test_labels_in_another_order(text_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", [IMAGE, TEXT])
 def test_a_bundle_brings_the_same_model(task: str, vit_folder: Path, text_folder: Path, tmp_path: Path) -> None:
-    first = brought(vit_folder if task == IMAGE else text_folder, task)
+    first = loaded(vit_folder if task == IMAGE else text_folder, task)
     for name, path in first.files.items():
         assert path.suffix in (".safetensors", ".json", ".txt")
         shutil.copy(path, tmp_path / name)
-    again, inputs = brought(tmp_path, task), (digits() if task == IMAGE else reviews()).inputs
+    again, inputs = loaded(tmp_path, task), (digits() if task == IMAGE else reviews()).inputs
     assert again.hash == first.hash
     assert torch.equal(again.victim(inputs).values, first.victim(inputs).values)
 
@@ -376,7 +377,7 @@ def test_pickles_are_refused_and_never_opened(text_folder: Path, tmp_path: Path)
     with pytest.raises(
         ModelError, match=r"pytorch_model.bin; such files can run code .* load it yourself; model.save_pretrained"
     ):
-        brought(folder, TEXT)
+        loaded(folder, TEXT)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -419,7 +420,7 @@ def test_folders_that_cannot_be_used_say_why(spoil: Any, said: str, text_folder:
     folder = Path(shutil.copytree(text_folder, tmp_path / "copy"))
     spoil(folder)
     with pytest.raises(ModelError, match=said):
-        brought(folder, TEXT)
+        loaded(folder, TEXT)
 
 
 def test_models_that_read_more_than_vectors_are_refused(tmp_path: Path) -> None:
@@ -431,7 +432,7 @@ def test_models_that_read_more_than_vectors_are_refused(tmp_path: Path) -> None:
     transformers.BartForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="does not read vectors of pieces"):
-        brought(tmp_path, TEXT)
+        loaded(tmp_path, TEXT)
 
 
 def test_an_absent_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,25 +441,25 @@ def test_an_absent_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"there is no folder me/model, .* hf download me/model"):
-        bring(parse("hf:me/model"), IMAGE, CPU)
+        load_model("hf:me/model", IMAGE)
     with pytest.raises(ModelError, match="is not a folder"):
-        bring(parse("hf:/nowhere/at/all"), TEXT, CPU)
+        load_model("hf:/nowhere/at/all", TEXT)
 
 
-def test_models_in_parts_are_brought_and_carried(vit_folder: Path, tmp_path: Path) -> None:
+def test_models_in_parts_are_loaded_and_carried(vit_folder: Path, tmp_path: Path) -> None:
     module = transformers.AutoModelForImageClassification.from_pretrained(vit_folder)
     module.save_pretrained(tmp_path, max_shard_size="10KB")
-    found = brought(tmp_path, IMAGE)
+    found = loaded(tmp_path, IMAGE)
     assert sum(name.endswith(".safetensors") for name in found.files) > 1
     index = tmp_path / "model.safetensors.index.json"
     plain = json.loads(index.read_text())
     plain["weight_map"][next(iter(plain["weight_map"]))] = "../model-00001-of-00002.safetensors"
     index.write_text(json.dumps(plain))
     with pytest.raises(ModelError, match=r"names '\.\./model"):
-        brought(tmp_path, IMAGE)
+        loaded(tmp_path, IMAGE)
 
 
 @pytest.mark.parametrize("task", ["control-cartpole", "speech-digits"])
 def test_a_model_of_another_kind_is_refused(task: str, text_folder: Path) -> None:
     with pytest.raises(ModelError):
-        brought(text_folder, task)
+        loaded(text_folder, task)

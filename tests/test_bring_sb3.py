@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from model_sources import load_model, registry, source_of
 from stable_baselines3 import A2C, DQN, PPO, SAC
 
 from adversarial.attacks.pgd import pgd
@@ -27,13 +28,12 @@ from adversarial.errors import ModelError, UnknownName
 from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
-from benchmarks.catalog import catalog
 from benchmarks.checking.report import check_model
 from tasks.control import sb3_reader
 from tasks.control.cartpole import CARTPOLE
 from tasks.control.task import make
 from tasks.measuring.protocol import Trial
-from tasks.models import Brought, bring, parse, zips
+from tasks.models import LoadedModel, zips
 
 
 CPU = torch.device("cpu")
@@ -67,8 +67,8 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, An
     return found
 
 
-def brought(path: Path, attribute: str = "") -> Brought:
-    return bring(parse(f"sb3:{path}" + (f":{attribute}" if attribute else "")), TASK, CPU)
+def loaded(path: Path, attribute: str = "") -> LoadedModel:
+    return load_model(f"sb3:{path}" + (f":{attribute}" if attribute else ""), TASK)
 
 
 def observations(count: int = 200) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -115,7 +115,7 @@ def live(pickled: bytes, path: Path) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 def test_actions_are_those_of_stable_baselines(agents: dict[str, tuple[Path, Any]], kind: str) -> None:
     path, agent = agents[kind]
-    victim, seen = brought(path).victim, observations()
+    victim, seen = loaded(path).victim, observations()
     own, _ = agent.predict(seen, deterministic=True)
     logits = victim(Inputs(torch.from_numpy(seen))).values
     assert logits.dtype == torch.float32
@@ -132,7 +132,7 @@ def test_actions_are_those_of_stable_baselines(agents: dict[str, tuple[Path, Any
 def test_a_bundle_carries_no_pickle_and_brings_the_same_model(
     agents: dict[str, tuple[Path, Any]], kind: str, tmp_path: Path
 ) -> None:
-    first = brought(agents[kind][0])
+    first = loaded(agents[kind][0])
     assert sorted(first.files) == ["model.safetensors", "sb3.json"]
     assert first.carried
     assert first.facts["architecture"] == {"wide": "PPO", "linear": "A2C"}.get(kind, kind)
@@ -140,7 +140,7 @@ def test_a_bundle_carries_no_pickle_and_brings_the_same_model(
     for name, file in first.files.items():
         (tmp_path / name).write_bytes(file.read_bytes())
     (tmp_path / "source.json").write_text("{}")  # as in a bundle
-    again = brought(tmp_path)
+    again = loaded(tmp_path)
     assert again.hash == first.hash
     assert again.facts == first.facts
     seen = Inputs(torch.from_numpy(observations()))
@@ -153,7 +153,7 @@ def test_a_bundle_carries_no_pickle_and_brings_the_same_model(
 
 def test_returns_are_those_of_the_agent_in_its_own_environment(agents: dict[str, tuple[Path, Any]]) -> None:
     path, agent = agents["PPO"]
-    measured = make().measure(brought(path).victim, Trial(None, None, limit=2), Ledger())
+    measured = make().measure(loaded(path).victim, Trial(None, None, limit=2), Ledger())
     environment = gymnasium.make("CartPole-v1")
     for seed, value in zip(CARTPOLE.seeds("test")[:2], measured.examples.values, strict=True):
         seen, over, total = environment.reset(seed=seed)[0], False, 0.0
@@ -162,7 +162,7 @@ def test_returns_are_those_of_the_agent_in_its_own_environment(agents: dict[str,
             over, total = ended or cut, total + float(reward)
         assert value == total
     threat = Threat.parse("observations-linf:1@gradient")
-    attacked = make().measure(brought(path).victim, Trial(threat, partial(pgd, steps=2), limit=4), Ledger())
+    attacked = make().measure(loaded(path).victim, Trial(threat, partial(pgd, steps=2), limit=4), Ledger())
     assert sum(attacked.examples.columns["flipped_steps"]) > 0
 
 
@@ -173,13 +173,13 @@ def test_code_in_the_weights_is_refused_and_not_run(agents: dict[str, tuple[Path
         checkpoint = saved(OrderedDict(x=torch.zeros(1)))
         inner = rewritten_inside(checkpoint, pickled)
         with pytest.raises(ModelError, match="nothing is unpickled"):
-            brought(rewritten(path, tmp_path / "evil.zip", policy_pth=inner))
+            loaded(rewritten(path, tmp_path / "evil.zip", policy_pth=inner))
         with pytest.raises(ModelError, match="not a zip"):
-            brought(rewritten(path, tmp_path / "evil.zip", policy_pth=pickled))
+            loaded(rewritten(path, tmp_path / "evil.zip", policy_pth=pickled))
         with pytest.raises(ModelError, match="not a zip"):
-            brought(written(tmp_path / "plain.pkl", pickled))
+            loaded(written(tmp_path / "plain.pkl", pickled))
         with pytest.raises(ModelError, match="nothing is unpickled"):
-            brought(rewritten(path, tmp_path / "evil.zip", policy_pth=saved({"a": torch.zeros(1), "b": Payload(mark)})))
+            loaded(rewritten(path, tmp_path / "evil.zip", policy_pth=saved({"a": torch.zeros(1), "b": Payload(mark)})))
         assert not mark.exists()
 
 
@@ -197,8 +197,8 @@ def test_code_in_the_settings_is_not_run(agents: dict[str, tuple[Path, Any]], tm
         data=json.dumps(settings).encode(),
         **{"policy.optimizer_pth": optimiser, "pytorch_variables_pth": pickled},
     )
-    found = brought(changed)
-    assert found.hash == brought(path).hash
+    found = loaded(changed)
+    assert found.hash == loaded(path).hash
     assert not mark.exists()
     assert not any(b"serialized" in file.read_bytes() for file in found.files.values())
 
@@ -234,7 +234,7 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
         if changes is not None:
             files["policy_pth"] = saved(OrderedDict(changes))
         with pytest.raises(ModelError, match=message):
-            brought(rewritten(path, tmp_path / "other.zip", **files))
+            loaded(rewritten(path, tmp_path / "other.zip", **files))
 
     refused("continuous actions; PPO,", {"actor.mu.weight": torch.zeros(2, 4), "actor.mu.bias": torch.zeros(2)})
     refused("continuous actions; PPO,", own | {"log_std": torch.zeros(2)})
@@ -264,9 +264,9 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
     refused(r"of shape \[1, 4\]; CartPole's", data=b'{"observation_space": {"_shape": [1, 4]}}')
     refused("which no agent has", **{"evil.py": b"print()"})
     with pytest.raises(ModelError, match="cannot read"):
-        brought(tmp_path / "absent.zip")
+        loaded(tmp_path / "absent.zip")
     with pytest.raises(ModelError, match="do not fit"):
-        bring(parse(f"sb3:{path}"), "speech-digits", CPU)
+        load_model(f"sb3:{path}", "speech-digits")
 
 
 def test_an_agent_of_continuous_actions_says_so(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_an_agent_of_continuous_actions_says_so(tmp_path: Path) -> None:
     for name, make_agent in made.items():
         make_agent().save(tmp_path / f"{name}.zip")
         with pytest.raises(ModelError, match=f"{name}.zip has continuous actions; PPO, A2C, TRPO and DQN with two"):
-            brought(tmp_path / f"{name}.zip")
+            loaded(tmp_path / f"{name}.zip")
 
 
 def with_settings(path: Path, target: Path, **changes: object) -> Path:
@@ -301,37 +301,37 @@ def with_settings(path: Path, target: Path, **changes: object) -> Path:
 def test_algorithms_with_the_same_networks_are_told_apart(
     agents: dict[str, tuple[Path, Any]], changes: dict[str, Any], algorithm: str, tmp_path: Path
 ) -> None:
-    found = brought(with_settings(agents["A2C"][0], tmp_path / "other.zip", **changes))
+    found = loaded(with_settings(agents["A2C"][0], tmp_path / "other.zip", **changes))
     assert (found.facts["architecture"], found.facts["activation"]) == (algorithm, "tanh")
     for name, file in found.files.items():
         (tmp_path / name).write_bytes(file.read_bytes())
-    assert brought(tmp_path).hash == found.hash  # as a bundle brings it
+    assert loaded(tmp_path).hash == found.hash  # as a bundle brings it
 
 
 def test_a_zip_says_what_it_does_not_hold(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
     path = agents["PPO"][0]
-    report = check_model(parse(f"sb3:{path}"), catalog().task(TASK), CPU)
+    report = check_model(source_of(f"sb3:{path}"), registry().task(TASK), registry(), CPU)
     notes = {check.name: check.detail for check in report.checks if check.level == "note"}
     assert report.ok
     assert "VecNormalize lie outside of the zip and are not read" in notes["normalisation"]
     assert notes["observations"].startswith("of shape [4], as CartPole's; their order, units and bounds")
     silent = with_settings(path, tmp_path / "silent.zip", observation_space={":serialized:": "gASV"})
-    assert "in a pickle alone" in brought(silent).notes["observations"]
+    assert "in a pickle alone" in loaded(silent).notes["observations"]
 
 
 def test_activations_that_cannot_be_read_are_asked_for(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
     path = agents["PPO"][0]
     own = rewritten(path, tmp_path / "own.zip", data=b'{"policy_kwargs": {"activation_fn": "<class \'mine.Swish\'>"}}')
     with pytest.raises(ModelError, match=r"sb3:agent.zip:relu"):
-        brought(own)
-    assert brought(own, "silu").facts["activation"] == "silu"
+        loaded(own)
+    assert loaded(own, "silu").facts["activation"] == "silu"
     silent = rewritten(path, tmp_path / "silent.zip", data=b"{}")
-    assert brought(silent).facts["activation"] == "tanh"
-    assert brought(silent, "relu").facts["activation"] == "relu"
+    assert loaded(silent).facts["activation"] == "tanh"
+    assert loaded(silent, "relu").facts["activation"] == "relu"
     with pytest.raises(ModelError, match="tanh, not relu"):
-        brought(path, "relu")
+        loaded(path, "relu")
     with pytest.raises(UnknownName, match="did you mean 'relu'"):
-        brought(path, "relus")
+        loaded(path, "relus")
 
 
 def test_zips_that_are_not_what_they_seem(agents: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_zips_that_are_not_what_they_seem(agents: dict[str, tuple[Path, Any]], t
 
     def refused(message: str) -> None:
         with pytest.raises(ModelError, match=message):
-            brought(target)
+            loaded(target)
 
     for name in ("../evil", "/evil", "a/../../evil", "C:\\evil", "a\\b", "", "data/"):
         with zipfile.ZipFile(target, "w") as archive:
@@ -437,4 +437,4 @@ def test_tensors_stay_in_their_storages(size: tuple[int, ...], stride: tuple[int
 def test_descriptions_that_do_not_fit_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "sb3.json").write_text(text)
     with pytest.raises(ModelError, match="describe an agent"):
-        brought(tmp_path)
+        loaded(tmp_path)

@@ -14,6 +14,7 @@ import pytest
 import speech_models
 import torch
 import transformers
+from model_sources import load_model
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,7 +34,7 @@ from adversarial.problem import Problem
 from adversarial.threats import Threat
 from tasks.measuring.batches import Batch
 from tasks.measuring.protocol import Attack, GoalName, Measurement, Trial
-from tasks.models import Brought, bring, parse
+from tasks.models import LoadedModel
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.hf_ctc import NEVER, CTCVictim, symbols_of
 from tasks.speech.hf_whisper import WhisperVictim
@@ -55,8 +56,8 @@ MODELS_OF_CTC = [
 ]
 
 
-def brought(folder: Path) -> Brought:
-    return bring(parse(f"hf:{folder}"), TASK, CPU)
+def loaded(folder: Path) -> LoadedModel:
+    return load_model(f"hf:{folder}", TASK)
 
 
 def utterances(count: int, split: str = "test") -> Batch:
@@ -87,7 +88,7 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whisper(whisper_folder: Path) -> WhisperVictim:
-    victim = brought(whisper_folder).victim
+    victim = loaded(whisper_folder).victim
     assert isinstance(victim, WhisperVictim)
     return victim
 
@@ -96,7 +97,7 @@ def whisper(whisper_folder: Path) -> WhisperVictim:
 def ctc(tmp_path_factory: pytest.TempPathFactory) -> CTCVictim:
     folder = tmp_path_factory.mktemp("ctc")
     speech_models.save_ctc(folder)
-    victim = brought(folder).victim
+    victim = loaded(folder).victim
     assert isinstance(victim, CTCVictim)
     return victim
 
@@ -148,7 +149,7 @@ def test_rates_that_cannot_be_reached() -> None:
 @pytest.mark.parametrize(("kind", "norm"), MODELS_OF_CTC)
 def test_a_ctc_model_answers_as_in_transformers_and_each_row_as_alone(kind: str, norm: str, tmp_path: Path) -> None:
     module = speech_models.save_ctc(tmp_path, kind, norm)
-    found, batch = brought(tmp_path), utterances(5)
+    found, batch = loaded(tmp_path), utterances(5)
     victim = found.victim
     assert isinstance(victim, CTCVictim)
     assert victim.padded == (norm == "layer" and kind != "WavLM")
@@ -249,7 +250,7 @@ def test_cases_are_folded_by_their_likelihoods() -> None:
 def test_vocabularies_that_cannot_write_the_words(letters: list[str], message: str, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path, letters=letters)
     with pytest.raises(ModelError, match=message):
-        brought(tmp_path)
+        loaded(tmp_path)
 
 
 def _no_weights(folder: Path) -> None:
@@ -292,7 +293,7 @@ def test_folders_that_cannot_be_used(damage: Callable[[Path], object], message: 
     speech_models.save_ctc(tmp_path)
     damage(tmp_path)
     with pytest.raises(ModelError, match=message):
-        brought(tmp_path)
+        loaded(tmp_path)
 
 
 # Whisper
@@ -318,7 +319,7 @@ def test_whisper_writes_what_transformers_generates(whisper_folder: Path, tmp_pa
     folder, batch = whisper_folder if spread is None else tmp_path, utterances(8)
     if spread is not None:
         speech_models.save_whisper(folder, spread=spread)
-    victim = brought(folder).victim
+    victim = loaded(folder).victim
     assert isinstance(victim, WhisperVictim)
     module = transformers.WhisperForConditionalGeneration.from_pretrained(folder)
     tokenizer = transformers.WhisperTokenizerFast.from_pretrained(folder)
@@ -384,7 +385,7 @@ def test_transcripts_are_normalised() -> None:
 
 def test_a_decoder_that_never_ends_is_cut_off(tmp_path: Path) -> None:
     speech_models.save_whisper(tmp_path)
-    victim = brought(tmp_path).victim
+    victim = loaded(tmp_path).victim
     assert isinstance(victim, WhisperVictim)
     assert victim.writer.longest == 60 < MOST_TOKENS
     tokenizer, said = transformers.WhisperTokenizerFast.from_pretrained(tmp_path), []
@@ -405,7 +406,7 @@ def test_whisper_folders_that_cannot_be_used(whisper_folder: Path, tmp_path: Pat
             (tmp_path / path.name).write_bytes(path.read_bytes())
         _changed(tmp_path, file, **values)
         with pytest.raises(ModelError, match=message):
-            brought(tmp_path)
+            loaded(tmp_path)
 
     refused("makes 20 bands", "preprocessor_config.json", feature_size=20)
     refused("n_fft", "preprocessor_config.json", n_fft=10**9)
@@ -426,12 +427,12 @@ def test_a_bundle_brings_the_same_model(whisper_folder: Path, tmp_path: Path) ->
     inputs = utterances(2).inputs
     for folder in (whisper_folder, tmp_path / "ctc", tmp_path / "shards"):
         (folder / "training.bin").write_bytes(b"anything")
-        first, copy = brought(folder), tmp_path / f"copy-{folder.name}"
+        first, copy = loaded(folder), tmp_path / f"copy-{folder.name}"
         copy.mkdir()
         for name, file in first.files.items():
             (copy / name).write_bytes(file.read_bytes())
         (copy / "source.json").write_text("{}")
-        again = brought(copy)
+        again = loaded(copy)
         assert first.carried
         assert "training.bin" not in first.files
         assert {path.suffix for path in first.files.values()} <= {".json", ".safetensors", ".txt"}
@@ -442,14 +443,14 @@ def test_a_bundle_brings_the_same_model(whisper_folder: Path, tmp_path: Path) ->
     index = tmp_path / "copy-shards" / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-00001", "../model-00001"))
     with pytest.raises(ModelError, match=r"names '\.\./model-00001"):
-        brought(tmp_path / "copy-shards")
+        loaded(tmp_path / "copy-shards")
 
 
 def test_sources_that_are_no_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "absent"):
         with pytest.raises(ModelError, match="is not a folder"):
-            brought(place)
+            loaded(place)
     import huggingface_hub
 
     def offline(name: str, **_: object) -> str:
@@ -457,7 +458,7 @@ def test_sources_that_are_no_folder_are_refused(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(ModelError, match=r"the Hub does not give a model of that id \(no network for me/model\)"):
-        bring(parse("hf:me/model"), TASK, CPU)
+        load_model("hf:me/model", TASK)
 
 
 # Both under attack

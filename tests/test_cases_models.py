@@ -11,6 +11,7 @@ import pytest
 import speech_models
 import torch
 import transformers
+from model_sources import load_model, registry, source_of
 from own_sources import IMAGE, SPEECH, TEXT, prepared, reviews, write_pictures, write_rows
 
 from adversarial.attacks.deepfool import deepfool
@@ -29,7 +30,7 @@ from benchmarks.suites.suite import suite_named
 from tasks.data import OwnData
 from tasks.image import task as image
 from tasks.measuring.protocol import Trial
-from tasks.models import Brought, bring, parse
+from tasks.models import LoadedModel
 from tasks.sentiment import task as sentiment
 from tasks.speech import task as speech
 from tasks.speech.whisper_decoder import normalised
@@ -44,8 +45,8 @@ CPU = torch.device("cpu")
 CONVERTERS = {IMAGE: image.make, SPEECH: speech.make, TEXT: sentiment.make}
 
 
-def brought(folder: Path, task: str, data: OwnData | None = None) -> Brought:
-    return bring(parse(f"hf:{folder}"), task, CPU, data)
+def loaded(folder: Path, task: str, data: OwnData | None = None) -> LoadedModel:
+    return load_model(f"hf:{folder}", task, data)
 
 
 def first(task: str, count: int = 6) -> Inputs:
@@ -80,21 +81,21 @@ def test_a_decision_for_no_class_is_wrong_and_not_lost(tmp_path: Path) -> None:
     """An ImageNet-like model: ten of its outputs are the classes, and another one may be its answer."""
     labels = (*hf_models.DIGITS, "letter", "cat", "dog")
     loud(tmp_path / "loud", 100.0, labels)
-    found, inputs = brought(tmp_path / "loud", IMAGE), first(IMAGE)
+    found, inputs = loaded(tmp_path / "loud", IMAGE), first(IMAGE)
     scores = found.victim(inputs).values
     assert found.others == 1
     assert scores.shape == (6, 11)
     assert set(scores.argmax(1).tolist()) == {10}
     measured = image.make().measure(found.victim, Trial(None, None, limit=40), Ledger())
     assert measured.metric() == 0.0
-    report = check_model(parse(f"hf:{tmp_path / 'loud'}"), catalog().task(IMAGE), CPU)
+    report = check_model(source_of(f"hf:{tmp_path / 'loud'}"), registry().task(IMAGE), registry(), CPU)
     assert report.ok, report.checks
     assert notes(report)["others"].startswith("3 of 13 outputs are no class of the data; a decision for one of them")
 
 
 def test_scores_of_other_outputs_are_their_largest(tmp_path: Path) -> None:
     module = loud(tmp_path, 0.5, ("cat", *hf_models.DIGITS[::-1], "dog"))
-    found, inputs = brought(tmp_path, IMAGE), first(IMAGE, 40)
+    found, inputs = loaded(tmp_path, IMAGE), first(IMAGE, 40)
     seen: Any = found.victim
     with torch.no_grad():
         plain = module(pixel_values=seen._front(inputs.values)).logits
@@ -107,7 +108,7 @@ def test_scores_of_other_outputs_are_their_largest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attack", [partial(pgd, steps=3), partial(deepfool, steps=5)])
 def test_attacks_may_lead_to_no_class(attack: Any, tmp_path: Path) -> None:
     loud(tmp_path, 1.0, (*hf_models.DIGITS, "letter", "cat"))
-    victim = brought(tmp_path, IMAGE).victim
+    victim = loaded(tmp_path, IMAGE).victim
     task, threat = image.make(), Threat.parse("pixels-linf:0.3@gradient")
     clean = task.measure(victim, Trial(None, None, limit=20), Ledger())
     attacked = task.measure(victim, Trial(threat, attack, limit=20), Ledger())
@@ -117,7 +118,7 @@ def test_attacks_may_lead_to_no_class(attack: Any, tmp_path: Path) -> None:
 
 def test_a_model_of_the_classes_alone_answers_as_it_is(tmp_path: Path) -> None:
     hf_models.save_image(tmp_path)
-    found, inputs = brought(tmp_path, IMAGE), first(IMAGE)
+    found, inputs = loaded(tmp_path, IMAGE), first(IMAGE)
     seen: Any = found.victim
     assert (found.others, found.notes) == (0, {})
     with torch.no_grad():
@@ -130,15 +131,15 @@ def test_a_model_of_the_classes_alone_answers_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [("0", "1"), ("LABEL_0", "LABEL_1"), ("label 0", "label-1")])
 def test_labels_that_count_the_classes_are_taken_in_order_with_a_note(labels: tuple[str, ...], tmp_path: Path) -> None:
     module = hf_models.save_text(tmp_path, labels=labels)
-    report = check_model(parse(f"hf:{tmp_path}"), catalog().task(TEXT), CPU)
+    report = check_model(source_of(f"hf:{tmp_path}"), registry().task(TEXT), registry(), CPU)
     assert report.ok, report.checks
     assert notes(report)["labels"].startswith(
         "id2label only counts the outputs, so the order of the classes is assumed: 0="
     )
     turned = {str(place): label for place, label in enumerate(reversed(labels))}
-    before = brought(tmp_path, TEXT).victim(first(TEXT)).values
+    before = loaded(tmp_path, TEXT).victim(first(TEXT)).values
     hf_models.edit(tmp_path, "config.json", id2label=turned)
-    assert torch.equal(brought(tmp_path, TEXT).victim(first(TEXT)).values, before.flip(1))
+    assert torch.equal(loaded(tmp_path, TEXT).victim(first(TEXT)).values, before.flip(1))
     assert module.config.num_labels == 2
 
 
@@ -154,8 +155,8 @@ def test_labels_that_count_the_classes_are_taken_in_order_with_a_note(labels: tu
 def test_a_model_of_spam_reads_spam(labels: tuple[str, ...], found: str, tmp_path: Path) -> None:
     hf_models.save_text(tmp_path / "model", labels=labels)
     data = on_spam(tmp_path)
-    assert brought(tmp_path / "model", TEXT, data).facts["labels"] == found
-    report = check_model(parse(f"hf:{tmp_path / 'model'}"), catalog().task(TEXT), CPU, data)
+    assert loaded(tmp_path / "model", TEXT, data).facts["labels"] == found
+    report = check_model(source_of(f"hf:{tmp_path / 'model'}"), registry().task(TEXT), registry(), CPU, data)
     assert report.ok, report.checks
     assert ("labels" in notes(report)) == any(label[-1].isdecimal() for label in labels)
 
@@ -163,10 +164,10 @@ def test_a_model_of_spam_reads_spam(labels: tuple[str, ...], found: str, tmp_pat
 def test_labels_of_other_data_are_refused_on_spam(tmp_path: Path) -> None:
     hf_models.save_text(tmp_path / "model", labels=("toxic", "harmless"))
     with pytest.raises(ModelError, match=r"no output is called 'ham' .*; found 0: 'toxic', 1: 'harmless'"):
-        brought(tmp_path / "model", TEXT, on_spam(tmp_path))
+        loaded(tmp_path / "model", TEXT, on_spam(tmp_path))
     hf_models.save_text(tmp_path / "three", labels=("ham", "spam", "phish"))
     with pytest.raises(ModelError, match=r"outputs 2: 'phish' are no class of the data \(ham, spam\)"):
-        brought(tmp_path / "three", TEXT, on_spam(tmp_path))
+        loaded(tmp_path / "three", TEXT, on_spam(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -181,20 +182,20 @@ def test_labels_that_count_never_contradict_a_name(
     data = prepared(write_rows(tmp_path / "rows.jsonl", rows), TEXT, tmp_path / "data")
     hf_models.save_text(tmp_path / "model", labels=labels)
     if not said:
-        assert brought(tmp_path / "model", TEXT, data).facts["labels"] == f"0={labels[0]}, 1={labels[1]}"
+        assert loaded(tmp_path / "model", TEXT, data).facts["labels"] == f"0={labels[0]}, 1={labels[1]}"
         return
     with pytest.raises(ModelError, match=f"no output is called {said}"):
-        brought(tmp_path / "model", TEXT, data)
+        loaded(tmp_path / "model", TEXT, data)
 
 
 def test_pictures_of_named_classes_take_counted_outputs(tmp_path: Path) -> None:
     data = prepared(write_pictures(tmp_path / "pictures"), IMAGE, tmp_path / "data")
     hf_models.save_image(tmp_path / "model", labels=("0", "1", "2", "3"))
-    report = check_model(parse(f"hf:{tmp_path / 'model'}"), catalog().task(IMAGE), CPU, data)
+    report = check_model(source_of(f"hf:{tmp_path / 'model'}"), registry().task(IMAGE), registry(), CPU, data)
     assert report.ok, report.checks
     assert "order of the classes is assumed" in notes(report)["labels"]
     hf_models.save_image(tmp_path / "digits")
-    assert not brought(tmp_path / "digits", IMAGE).notes
+    assert not loaded(tmp_path / "digits", IMAGE).notes
 
 
 # Answers as tuples
@@ -213,12 +214,13 @@ def test_a_config_that_asks_for_tuples_changes_nothing(setting: dict[str, bool],
         "whisper": speech_models.save_whisper,
     }
     save[kind](tmp_path)
-    plain = brought(tmp_path, task).victim(first(task, 3))
+    plain = loaded(tmp_path, task).victim(first(task, 3))
     hf_models.edit(tmp_path, "config.json", **setting)
-    found = brought(tmp_path, task).victim(first(task, 3))
+    found = loaded(tmp_path, task).victim(first(task, 3))
     assert torch.equal(found.values, plain.values)
     measured: Any = CONVERTERS[task]()
-    assert len(measured.measure(brought(tmp_path, task).victim, Trial(None, None, limit=2), Ledger()).examples.values) == 2
+    found = measured.measure(loaded(tmp_path, task).victim, Trial(None, None, limit=2), Ledger())
+    assert len(found.examples.values) == 2
 
 
 # Models without pieces
@@ -232,7 +234,7 @@ def test_a_model_of_characters_is_one_clear_error(tmp_path: Path) -> None:
     transformers.CanineForSequenceClassification(config).save_pretrained(tmp_path)
     transformers.CanineTokenizer().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"CanineForSequenceClassification has no table of piece vectors .*CANINE"):
-        brought(tmp_path, TEXT)
+        loaded(tmp_path, TEXT)
 
 
 # Transfer between models whose vectors have other shapes
@@ -241,7 +243,7 @@ def test_a_model_of_characters_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_surrogate_whose_vectors_have_another_shape_makes_no_cell(tmp_path: Path) -> None:
     hf_models.save_text(tmp_path / "reader", "Bert")
     source = f"hf:{tmp_path / 'reader'}"
-    model = ModelRef("mine", bring(parse(source), TEXT, CPU).hash, "none", source=source)
+    model = ModelRef("mine", load_model(source, TEXT).hash, "none", source=source)
     planned = plan_cells(suite_named(catalog(), "mini@2"), catalog(), Settings(limit=4), models={TEXT: (model,)})
     cells = [cell for cell in planned if cell.cell.attack == "transfer"]
     assert {cell.cell.threat.split("-")[0] for cell in cells} == {"embeddings", "words"}
@@ -257,10 +259,10 @@ def test_a_surrogate_whose_vectors_have_another_shape_makes_no_cell(tmp_path: Pa
 
 def test_transfer_refuses_what_does_not_fit_with_the_error_of_such_cells(tmp_path: Path) -> None:
     hf_models.save_text(tmp_path)
-    surrogate = bring(parse(f"{TEXT}/undefended"), TEXT, CPU).victim
+    surrogate = load_model(f"{TEXT}/undefended", TEXT).victim
     trial = Trial(Threat.parse("embeddings-l2:1@surrogate"), transfer, limit=4, surrogates=(surrogate,))
     with pytest.raises(NotApplicable, match="what changes one is no change of the other"):
-        sentiment.make().measure(brought(tmp_path, TEXT).victim, trial, Ledger())
+        sentiment.make().measure(loaded(tmp_path, TEXT).victim, trial, Ledger())
 
 
 # Whisper
@@ -272,5 +274,5 @@ def test_marks_in_answers_are_no_words() -> None:
 
 def test_whisper_says_that_numbers_count_as_errors(tmp_path: Path) -> None:
     speech_models.save_whisper(tmp_path)
-    report = check_model(parse(f"hf:{tmp_path}"), catalog().task(SPEECH), CPU)
+    report = check_model(source_of(f"hf:{tmp_path}"), registry().task(SPEECH), registry(), CPU)
     assert "$25 for twenty five dollars" in notes(report)["numbers"]

@@ -14,14 +14,13 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
+from model_sources import registry, source_of
 
 from adversarial.errors import InvalidOption
-from benchmarks.catalog import catalog
 from benchmarks.checking.checks import LOOKS
 from benchmarks.checking.report import Report, check_model
 from benchmarks.cli.main import cli
 from tasks.image.model import ARCHITECTURES
-from tasks.models import parse
 from tasks.models.torch_folder import save
 
 
@@ -58,7 +57,7 @@ def make():
 
 
 def checked(model: str, task: str = "image-digits") -> Report:
-    return check_model(parse(model), catalog().task(task), CPU)
+    return check_model(source_of(model), registry().task(task), registry(), CPU)
 
 
 def own(tmp_path: Path, code: str, task: str = "image-digits") -> Report:

@@ -23,6 +23,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from adversarial.victims import Victim
+from benchmarks.catalog import catalog
 from tasks import control
 from tasks.control.cartpole import CARTPOLE, RECIPES, data_hash
 from tasks.control.cartpole import THREAT as BUDGET
@@ -30,6 +31,7 @@ from tasks.control.task import Control, make
 from tasks.measuring.environments import Episodes
 from tasks.measuring.protocol import Measurement, Task, Trial
 from tasks.measuring.rollouts import Rollout, roll_out
+from tasks.measuring.training import defense_of
 from tasks.models.cards import read_card
 
 
@@ -283,7 +285,7 @@ def test_training_is_deterministic_and_leaves_global_generators_alone(model: str
     small = replace(recipe, epochs=2, options={**recipe.options, "slots": 8, "steps": 16, "passes": 2})
     state, lines = torch.get_rng_state(), list[str]()
     for folder in ("first", "second"):
-        make().train(small, tmp_path / folder, lines.append)
+        make().train(small, defense_of(small, catalog()), tmp_path / folder, lines.append)
     first, second = read_card(tmp_path / "first"), read_card(tmp_path / "second")
     assert first == second
     assert first.command == f"robustarena train control-cartpole/{model}"

@@ -96,14 +96,14 @@ def test_verification_asks_the_model_where_it_is_told_to(
     rerun: int, honest: Honest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The devices that re-scoring and measuring again are given; the CPU does the work, for there is no other here."""
-    seen: dict[str, set[torch.device]] = {"brought": set(), "trial": set(), "measured": set()}
-    from tasks import models as bringing
+    seen: dict[str, set[torch.device]] = {"loaded": set(), "trial": set(), "measured": set()}
+    from tasks import models as loading
 
-    bring, trial, measured = bringing.bring, rechecking._trial, rechecking.measure
+    load, trial, measured = loading.load_source, rechecking._trial, rechecking.measure
 
-    def on_cpu(source: Any, task: str, device: torch.device, data: Any = None) -> Any:
-        seen["brought"].add(device)
-        return bring(source, task, torch.device("cpu"), data)
+    def on_cpu(source: Any, task: Any, registry: Any, device: torch.device, data: Any = None) -> Any:
+        seen["loaded"].add(device)
+        return load(source, task, registry, torch.device("cpu"), data)
 
     def of_trial(planned: Any, place: Any) -> Any:
         import dataclasses
@@ -116,13 +116,13 @@ def test_verification_asks_the_model_where_it_is_told_to(
         seen["measured"] |= set(map(torch.device, place.devices))
         return measured(planned, place.on("cpu"))
 
-    monkeypatch.setattr(bringing, "bring", on_cpu)
+    monkeypatch.setattr(loading, "load_source", on_cpu)
     monkeypatch.setattr(rechecking, "_trial", of_trial)
     monkeypatch.setattr(rechecking, "measure", of_measure)
     verdict = verify(honest.bundle(tmp_path), catalog(), rerun=rerun, nonce="00", device="cuda:1")
     assert verdict.level == ("re-run" if rerun else "re-scored"), verdict.reasons
     assert seen["trial"] == {torch.device("cuda:1")}
-    assert torch.device("cuda:1") in seen["brought"]
+    assert torch.device("cuda:1") in seen["loaded"]
     assert seen["measured"] <= {torch.device("cuda:1")}
     assert bool(seen["measured"]) >= bool(rerun)
 

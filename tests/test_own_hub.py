@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner, Result
+from model_sources import load_model
 
 from benchmarks.cli.main import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
@@ -18,7 +18,6 @@ from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData, open_data
 from tasks.image import custom_data as images
 from tasks.image.architectures import ResidualNet
-from tasks.models import bring, parse
 from tasks.models.torch_folder import save
 from tasks.sentiment import custom_data as reviews
 from tasks.speech import custom_data as utterances
@@ -120,7 +119,7 @@ def test_spoken_digits(hub: Path, tmp_path: Path) -> None:
     for row in table[::7]:
         samples, _ = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="int16")
         assert heard[samples.tobytes()] == WORDS[row["digit"]]
-    victim = bring(parse(f"{SPEECH}/undefended"), SPEECH, torch.device("cpu"), data).victim
+    victim = load_model(f"{SPEECH}/undefended", SPEECH, data).victim
     assert victim.differentiable
     options = ["--task", SPEECH, "--model", "undefended", "--attack", "none", "--limit", 40]
     invoke("run", "mini@1", *options, "--data", data.folder, "--executor", "serial", "--out", tmp_path / "runs")

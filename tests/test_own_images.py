@@ -1,4 +1,4 @@
-"""Models on pictures of a user's own: brought, checked, submitted and verified; boards and cells stay apart."""
+"""Models on pictures of a user's own: loaded, checked, submitted and verified; boards and cells stay apart."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner, Result
+from model_sources import load_model
 from own_sources import CLASSES, IMAGE, named_on, prepared, write_pictures, write_rows
 from PIL import Image
 
@@ -27,7 +28,6 @@ from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
 from tasks.image import custom_data as images
 from tasks.image.architectures import Perceptron, ResidualNet
-from tasks.models import bring, parse
 from tasks.models.torch_folder import save
 
 
@@ -105,7 +105,7 @@ def trained(folder: Path) -> torch.nn.Module:
 
 
 def test_a_transformer_sees_what_its_processor_makes_of_the_pictures(arena: Arena) -> None:
-    found = bring(parse(arena.models["hf"]), IMAGE, CPU, arena.data)
+    found = load_model(arena.models["hf"], IMAGE, arena.data)
     assert found.facts["front_end_checked"] == "against the image processor"
     assert found.facts["labels"] == "3=BLUE, 2=DARK, 1=GREEN, 0=RED"
     read = images.load(arena.data, "test")
@@ -190,17 +190,17 @@ def test_models_that_do_not_read_the_data_say_so(arena: Arena, tmp_path: Path) -
     assert isinstance(done.exception, InvalidOption)
     assert "the reference models of image-digits do not read these data; bring a model" in str(done.exception)
     with pytest.raises(ModelError, match=r"undefended does not read pictures of \[3, 12, 12\]"):
-        bring(parse(f"{IMAGE}/undefended"), IMAGE, CPU, arena.data)
+        load_model(f"{IMAGE}/undefended", IMAGE, arena.data)
     arguments = {"width": 8, "pixels": 3 * 12 * 12, "classes": 3}
     save(Perceptron(**arguments), tmp_path / "three", task=IMAGE, architecture="perceptron", arguments=arguments)
     with pytest.raises(ModelError, match=r"answers \[1, 3\] to one picture, and the data have 4 classes"):
-        bring(parse(f"torch:{tmp_path / 'three'}"), IMAGE, CPU, arena.data)
+        load_model(f"torch:{tmp_path / 'three'}", IMAGE, arena.data)
     hf_models.save_image(tmp_path / "digits")
     with pytest.raises(ModelError, match="no output is called 'blue'"):
-        bring(parse(f"hf:{tmp_path / 'digits'}"), IMAGE, CPU, arena.data)
+        load_model(f"hf:{tmp_path / 'digits'}", IMAGE, arena.data)
     hf_models.save_image(tmp_path / "grey", labels=CLASSES, num_channels=1)
     with pytest.raises(ModelError, match="the model reads grey pictures, and these have 3 channels"):
-        bring(parse(f"hf:{tmp_path / 'grey'}"), IMAGE, CPU, arena.data)
+        load_model(f"hf:{tmp_path / 'grey'}", IMAGE, arena.data)
 
 
 def test_transfer_needs_a_model_that_reads_the_data(arena: Arena) -> None:
@@ -242,7 +242,7 @@ def test_reference_models_read_pictures_like_theirs_on_a_board_of_its_own(tmp_pa
 def test_a_site_shows_the_pictures_under_their_names(arena: Arena, tmp_path: Path) -> None:
     arena.submit("torch")
     data = arena.data
-    model = ModelRef("my-torch", bring(parse(arena.models["torch"]), IMAGE, CPU, data).hash, "none", source="bundle")
+    model = ModelRef("my-torch", load_model(arena.models["torch"], IMAGE, data).hash, "none", source="bundle")
     planned = plan_cells(
         suite_named(catalog(), "mini@1"), catalog(), Settings(limit=LIMIT, data=data), models={IMAGE: (model,)}
     )

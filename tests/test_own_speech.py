@@ -11,6 +11,7 @@ import speech_models
 import torch
 import transformers
 from click.testing import CliRunner, Result
+from model_sources import load_model
 from own_sources import SAID, SPEECH, named_on, prepared, write_rows, write_sounds
 
 from adversarial.attacks.ctc_target import ctc_target
@@ -24,7 +25,6 @@ from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
 from tasks.data.making import task_of
 from tasks.measuring.protocol import Trial
-from tasks.models import bring, parse
 from tasks.speech import custom_data as utterances
 from tasks.speech.goal import TargetTranscript
 from tasks.speech.hf_ctc import CTCVictim
@@ -64,7 +64,7 @@ def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
 
     monkeypatch.setattr("tasks.speech.preprocessing.torchaudio_functional", never)
     module = speech_models.save_ctc(tmp_path / "ctc", norm=norm)
-    victim = bring(parse(f"hf:{tmp_path / 'ctc'}"), SPEECH, CPU, data).victim
+    victim = load_model(f"hf:{tmp_path / 'ctc'}", SPEECH, data).victim
     assert isinstance(victim, CTCVictim)
     (batch,) = task_on(data).batches("test", 5, 5, CPU)
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path / "ctc")
@@ -86,8 +86,8 @@ def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
 def test_another_rate_is_reached_by_resampling(data: OwnData, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path / "ctc")
     slow = prepared(tmp_path / "sounds", SPEECH, tmp_path / "data", rate_hz=8_000)
-    source = parse(f"hf:{tmp_path / 'ctc'}")
-    fast_victim, slow_victim = (bring(source, SPEECH, CPU, one).victim for one in (data, slow))
+    source = f"hf:{tmp_path / 'ctc'}"
+    fast_victim, slow_victim = (load_model(source, SPEECH, one).victim for one in (data, slow))
     (fast_batch,), (slow_batch,) = (list(task_on(one).batches("test", 3, 3, CPU)) for one in (data, slow))
     assert fast_batch.ids == slow_batch.ids
     one, other = fast_victim(fast_batch.inputs).values, slow_victim(slow_batch.inputs).values
@@ -100,9 +100,9 @@ def test_a_model_must_be_able_to_write_what_is_said(data: OwnData, tmp_path: Pat
     letters = [letter for letter in speech_models.LETTERS if letter not in "JZ"]
     speech_models.save_ctc(tmp_path / "ctc", letters=letters)
     with pytest.raises(ModelError, match="vocabulary lacks 'j', 'z'"):
-        bring(parse(f"hf:{tmp_path / 'ctc'}"), SPEECH, CPU, data)
+        load_model(f"hf:{tmp_path / 'ctc'}", SPEECH, data)
     with pytest.raises(ModelError, match=r"hear digits at 8 kHz, and these data are 16000 Hz or other words"):
-        bring(parse(f"{SPEECH}/undefended"), SPEECH, CPU, data)
+        load_model(f"{SPEECH}/undefended", SPEECH, data)
 
 
 def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path
         assert set(wanted.split()) <= set(WORDS)
         assert len(wanted.split()) == len(str(said).split())
         assert all(new != old for new, old in zip(wanted.split(), str(said).split(), strict=True))
-    victim = bring(parse(f"hf:{tmp_path / 'ctc'}"), SPEECH, CPU, data).victim
+    victim = load_model(f"hf:{tmp_path / 'ctc'}", SPEECH, data).victim
     trial = Trial(Threat.parse("waveform-snr:28@gradient"), partial(ctc_target, steps=2), goal="target", limit=4)
     measured = task.measure(victim, trial, Ledger())
     assert len(measured.examples.values) == 4

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner, Result
+from model_sources import load_model
 from own_sources import TEXT, named_on, prepared, reviews, write_rows
 
 from adversarial.threats import Threat
@@ -25,7 +26,6 @@ from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
 from tasks.data import OwnData
 from tasks.data.making import task_of
-from tasks.models import bring, parse
 from tasks.sentiment.candidates import candidates, misspellings
 from tasks.sentiment.custom_data import OwnWords, load
 from tasks.sentiment.dataset import LABELS
@@ -85,7 +85,7 @@ def test_records_are_the_same_whatever_was_read_before(tmp_path: Path) -> None:
     done = invoke("submit", source, *named, *places, *key)  # in a process of its own, which reads nothing else
     assert done.exit_code == 0, done.output
     other = data_with(tmp_path, "other", f"{LONG} and zyzzyva {LONG}", "qwertyuiop asdfghjkl")
-    model = ModelRef("mine", bring(parse(source), TEXT, CPU, other).hash, "none", source=source)
+    model = ModelRef("mine", load_model(source, TEXT, other).hash, "none", source=source)
     list(task_of(catalog().task(TEXT), other).batches("test", None, 64, CPU))  # type: ignore[attr-defined]
     assert bundled().intern(LONG) < len(bundled())
     records = RunFolder(tmp_path / "runs")
@@ -104,7 +104,7 @@ def test_records_are_the_same_whatever_was_read_before(tmp_path: Path) -> None:
 def test_a_reader_has_room_for_the_pieces_of_the_data(tmp_path: Path) -> None:
     module = hf_models.save_text(tmp_path / "reader")
     data = data_with(tmp_path, "long", f"{LONG} is good", f"{LONG} is bad", f"no {LONG}", f"a {LONG}")
-    found = bring(parse(f"hf:{tmp_path / 'reader'}"), TEXT, CPU, data)
+    found = load_model(f"hf:{tmp_path / 'reader'}", TEXT, data)
     victim = found.victim
     assert isinstance(victim, TextVictim)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "reader")

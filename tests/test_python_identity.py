@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from model_sources import load_model
 from safetensors.torch import save_file
 
 from adversarial.errors import ModelError
@@ -21,7 +22,6 @@ from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_ce
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.bundle.signing import generate_key, save_key
-from tasks.models import bring, parse
 
 
 TASK = "image-digits"
@@ -60,20 +60,20 @@ def weights(folder: Path, scale: float) -> None:
     save_file({"w": scale * rows}, folder / "weights.safetensors")
 
 
-def brought_hash(path: Path) -> str:
-    return bring(parse(f"python:{path}:make"), TASK, CPU).hash
+def hash_now(path: Path) -> str:
+    return load_model(f"python:{path}:make", TASK).hash
 
 
 @pytest.mark.parametrize("code", KEEPING.values(), ids=KEEPING)
 def test_changed_weights_make_another_model(code: str, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(LOADED + code)
     weights(tmp_path, 1.0)
-    first = brought_hash(tmp_path / "net.py")
-    assert brought_hash(tmp_path / "net.py") == first, "the same files are the same model"
+    first = hash_now(tmp_path / "net.py")
+    assert hash_now(tmp_path / "net.py") == first, "the same files are the same model"
     weights(tmp_path, 2.0)
-    assert brought_hash(tmp_path / "net.py") != first
+    assert hash_now(tmp_path / "net.py") != first
     weights(tmp_path, 1.0)
-    assert brought_hash(tmp_path / "net.py") == first
+    assert hash_now(tmp_path / "net.py") == first
 
 
 NEIGHBOUR = "import torch\ndef body():\n    m = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
@@ -97,14 +97,14 @@ def test_a_changed_neighbour_is_another_model_and_is_never_served_stale(
     def answer(constant: int) -> tuple[float, str]:
         place.write_text(NEIGHBOUR + FIXED.format(constant))
         os.utime(place, (1, 1))  # a change of the same size within one tick of the clock
-        found = bring(parse(f"python:{tmp_path / 'net.py'}:make"), TASK, CPU)
+        found = load_model(f"python:{tmp_path / 'net.py'}:make", TASK)
         return float(found.victim(Inputs(torch.ones(1, 1, 8, 8))).values[0, 0]), found.hash
 
     (one, first), (two, second) = answer(1), answer(2)
     assert (one, two) == (64.0, 128.0)
     assert first != second
     place.write_text((NEIGHBOUR + FIXED.format(2)).replace("import torch\n", "import torch  # another comment\n"))
-    assert brought_hash(tmp_path / "net.py") not in (first, second), "code beside it counts, whatever it makes"
+    assert hash_now(tmp_path / "net.py") not in (first, second), "code beside it counts, whatever it makes"
 
 
 def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "parts.py").write_text(NEIGHBOUR + FIXED.format(constant))
         (tmp_path / folder / "net.py").write_text("from parts import body\ndef make():\n    return body()\n")
-    found = [bring(parse(f"python:{tmp_path / folder / 'net.py'}:make"), TASK, CPU) for folder in ("a", "b", "a")]
+    found = [load_model(f"python:{tmp_path / folder / 'net.py'}:make", TASK) for folder in ("a", "b", "a")]
     assert [float(one.victim(Inputs(torch.ones(1, 1, 8, 8))).values[0, 0]) for one in found] == [192.0, 256.0, 192.0]
     assert found[0].hash == found[2].hash != found[1].hash
 
@@ -132,7 +132,7 @@ def test_where_the_folder_lies_does_not_count_and_nothing_is_left_in_it(tmp_path
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "parts.py").write_text(NEIGHBOUR + FIXED.format(3))
         (tmp_path / folder / "net.py").write_text("from parts import body\ndef make():\n    return body()\n")
-    assert brought_hash(tmp_path / "a" / "net.py") == brought_hash(tmp_path / "b" / "net.py")
+    assert hash_now(tmp_path / "a" / "net.py") == hash_now(tmp_path / "b" / "net.py")
     assert sorted(one.name for one in (tmp_path / "a").iterdir()) == ["net.py", "parts.py"]
     assert str(tmp_path / "a") not in sys.path
 
@@ -147,7 +147,7 @@ def test_a_model_that_changed_since_it_was_planned_is_not_measured_under_its_old
     (tmp_path / "net.py").write_text(LOADED + KEEPING["a parameter"])
     weights(tmp_path, 1.0)
     source = f"python:{tmp_path / 'net.py'}:make"
-    (planned,) = cells(source, brought_hash(tmp_path / "net.py"))
+    (planned,) = cells(source, hash_now(tmp_path / "net.py"))
     place = Workplace(sources={(TASK, "mine"): source})
     weights(tmp_path, 3.0)
     found = measure(planned, place).result

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-import torch
 from click.testing import CliRunner
+from model_sources import load_model
 from safetensors.torch import load, save
 
 from adversarial.errors import InvalidOption, ModelError
@@ -30,7 +30,6 @@ from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.record import Result
 from leaderboard.records.run_folder import RunFolder
 from leaderboard.records.verdict import Verdict
-from tasks.models import bring, parse
 
 
 TASK, NAME, LIMIT = "image-digits", "copied", 16
@@ -54,7 +53,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def submission(folder: Path, name: str = NAME) -> Submission:
     text = f"torch:{folder / 'model'}"
     facts = EntryFacts(name=name, task=TASK, defense="none", url="", licence="")
-    return Submission(facts, text, bring(parse(text), TASK, torch.device("cpu")))
+    return Submission(facts, text, load_model(text, TASK))
 
 
 def repacked(folder: Path, target: Path, change: Change) -> Verdict:
@@ -192,7 +191,7 @@ def test_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_carries_no_model_stays_claimed(measured: Path, tmp_path: Path) -> None:
     made = submission(measured)
-    made = replace(made, brought=replace(made.brought, carried=False))
+    made = replace(made, model=replace(made.model, files={}))
     cells = cells_of(made, suite_named(catalog(), "mini@1"), catalog(), Settings(limit=LIMIT))
     pack(tmp_path / "claimed.rab", made, f"mini@1-limit{LIMIT}", cells, RunFolder(measured / "runs"), KEY)
     assert verify(tmp_path / "claimed.rab", catalog(), rerun=3).level == "claimed"
@@ -296,7 +295,7 @@ def test_a_second_model_under_the_same_name_takes_its_place(told: Path) -> None:
 
 
 def bring_hash(source: str) -> str:
-    return bring(parse(source), TASK, torch.device("cpu")).hash
+    return load_model(source, TASK).hash
 
 
 def test_a_model_with_a_problem_is_refused_unless_it_is_wanted(told: Path) -> None:

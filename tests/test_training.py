@@ -21,7 +21,7 @@ from tasks.control.task import make
 from tasks.measuring.arrays import ArrayTask
 from tasks.measuring.attacking import disturbed
 from tasks.measuring.batches import Batch
-from tasks.measuring.training import train_static
+from tasks.measuring.training import defense_of, train_static
 from tasks.models.cards import WEIGHTS_FILE, Card, read_card, recipe_to_json
 from tasks.models.recipes import Recipe
 
@@ -42,7 +42,7 @@ def shortened(name: str, model: str = "undefended", **changes: Any) -> Recipe:
 
 
 def trained(name: str, recipe: Recipe, folder: Path) -> Card:
-    task_of(name).train(recipe, folder, list[str]().append)
+    task_of(name).train(recipe, defense_of(recipe, catalog()), folder, list[str]().append)
     return read_card(folder)
 
 
@@ -185,7 +185,9 @@ def fitted(recipe: Recipe) -> Watched:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         watched = Watched(nn.Linear(2, 2), task)
-    train_static(task, watched.module, lambda module: watched, recipe, list[str]().append)  # noqa: ARG005
+    train_static(
+        task, watched.module, lambda module: watched, recipe, defense_of(recipe, catalog()), list[str]().append
+    )  # noqa: ARG005
     return watched
 
 
@@ -273,7 +275,9 @@ def test_the_clean_loss_is_that_of_the_undisturbed_training_data() -> None:
     task = Pairs(*drawn(200, 3))
     watched = Watched(nn.Linear(2, 2), task)
     recipe = recipe_of(NOISE, epochs=2)
-    found = train_static(task, watched.module, lambda module: watched, recipe, list[str]().append)  # noqa: ARG005
+    found = train_static(
+        task, watched.module, lambda module: watched, recipe, defense_of(recipe, catalog()), list[str]().append
+    )  # noqa: ARG005
     with torch.no_grad():
         expected = nn.functional.cross_entropy(watched.module(task.values), task.labels)
     assert found == pytest.approx(float(expected), rel=1e-5)

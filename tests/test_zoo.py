@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
+from model_sources import load_model
 
 from benchmarks.catalog import catalog
 from benchmarks.running.measuring import measure
@@ -13,7 +13,6 @@ from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.mini_1 import SUITE as MINI_1
 from leaderboard.scoring.scores import TaskScore, score
-from tasks.models import bring, parse
 
 
 TASK, LIMIT = "image-digits", 60
@@ -37,9 +36,9 @@ pytestmark = pytest.mark.slow
 def measured(model: str) -> TaskScore:
     """The zoo's model on the first examples under all trials of the suite."""
     source = f"python:{ZOO}:{model}"
-    brought = bring(parse(source), TASK, torch.device("cpu"))
+    loaded = load_model(source, TASK)
     settings = Settings(limit=LIMIT)
-    models = {TASK: [ModelRef(model, brought.hash, "none", source=source)]}
+    models = {TASK: [ModelRef(model, loaded.hash, "none", source=source)]}
     cells = plan_cells(MINI_1, catalog(), settings, models=models)
     place = Workplace(sources={(TASK, model): source})
     done = [measure(cell, place) for cell in cells]

@@ -16,12 +16,13 @@ from adversarial.errors import RobustArenaError
 from adversarial.goals import Flip, Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
+from adversarial.registry import Registry
 from adversarial.victims import Victim, weight_versions
 from benchmarks.checking.checks import LOOKS, Check, evaluation_mode, value_range, weights_unchanged
 from tasks.data import OwnData
 from tasks.data.making import task_of
 from tasks.measuring.protocol import Task, Trial
-from tasks.models import Brought, Expected, Source, bring, expected_of
+from tasks.models import Expected, LoadedModel, Source, expected_of, load_source
 
 
 SAMPLE: Final = 8  # examples
@@ -29,7 +30,7 @@ SAMPLE: Final = 8  # examples
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found about a model. hash, facts: empty where it could not be brought."""
+    """What was found about a model. hash, facts: empty where it could not be loaded."""
 
     model: str
     task: str
@@ -45,29 +46,31 @@ class Report:
         return all(check.level != "problem" for check in self.checks)
 
 
-def check_model(source: Source, entry: TaskEntry, device: torch.device, data: OwnData | None = None) -> Report:
-    """Brings the model and looks at it; whatever is wrong with it is a check that says so, never an exception.
+def check_model(
+    source: Source, entry: TaskEntry, registry: Registry, device: torch.device, data: OwnData | None = None
+) -> Report:
+    """Loads the model and looks at it; whatever is wrong with it is a check that says so, never an exception.
 
     data: a user's own, in place of the task's.
     """
     start = time.monotonic()
     try:
-        brought = bring(source, entry.name, device, data)
+        loaded = load_source(source, entry, registry, device, data)
         task: Task = task_of(entry, data)
     except Exception as error:
         kind = "" if isinstance(error, RobustArenaError) else f"{type(error).__name__}: "
         failed = Check("loads", "problem", f"{kind}{error}")
         return Report(str(source), entry.name, (failed,), time.monotonic() - start)
     checks = [Check("loads", "ok", f"in {time.monotonic() - start:.1f} s")]
-    checks += [Check(name, "note", text) for name, text in brought.notes.items()]
-    checks += _looks(brought, task, expected_of(entry.name, data), device)
+    checks += [Check(name, "note", text) for name, text in loaded.notes.items()]
+    checks += _looks(loaded, task, expected_of(entry.name, data), device)
     return Report(
-        str(source), entry.name, tuple(checks), time.monotonic() - start, brought.hash, brought.carried, brought.facts
+        str(source), entry.name, tuple(checks), time.monotonic() - start, loaded.hash, loaded.carried, loaded.facts
     )
 
 
-def _looks(brought: Brought, task: Task, expected: Expected | None, device: torch.device) -> Iterator[Check]:
-    victim = brought.victim
+def _looks(loaded: LoadedModel, task: Task, expected: Expected | None, device: torch.device) -> Iterator[Check]:
+    victim = loaded.victim
     weights = weight_versions(victim)
     yield evaluation_mode(victim)
     wanted = f"{task.name} wants {expected.inputs}, answered by {expected.scores}" if expected else ""
@@ -79,7 +82,7 @@ def _looks(brought: Brought, task: Task, expected: Expected | None, device: torc
     except Exception as error:
         yield Check("answers", "problem", f"{type(error).__name__}: {error}", wanted)
         return
-    if fault := _fault(scores, inputs, expected, brought.others):
+    if fault := _fault(scores, inputs, expected, loaded.others):
         yield Check("scores", "problem", fault, wanted)
         return
     yield Check("scores", "ok", f"{_shape(scores.values)} for {_shape(inputs.values)}")

@@ -36,13 +36,14 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
     from benchmarks.catalog import catalog
     from tasks.models import parse
 
-    source, entry = parse(model), catalog(plugins).task(task)
+    registry = catalog(plugins)
+    source, entry = parse(model, registry), registry.task(task)
     import torch
 
     from benchmarks.checking.report import check_model
 
     with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
-        report = check_model(source, entry, torch.device(device), data)
+        report = check_model(source, entry, registry, torch.device(device), data)
     click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else report_text(report))
     if not report.ok:
         raise click.exceptions.Exit(1)

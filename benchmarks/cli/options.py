@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from functools import wraps
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from adversarial.errors import InvalidOption
+from leaderboard.records.record import Scalar
 
 
 DEFAULT_OUT = "runs"
@@ -38,6 +42,32 @@ def plugin_option(command: F) -> F:
         multiple=True,
         help="A Python file with register(registry); may be given several times.",
     )(command)
+
+
+def param_option(what: str) -> Callable[[F], F]:
+    """`--param NAME=VALUE`, any number of them; the command gets a dict, `params`."""
+    return click.option(
+        "--param",
+        "params",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _parameter, given: dict(map(_param, given)),
+        help=f"A parameter {what}, as JSON.",
+    )
+
+
+def _param(text: str) -> tuple[str, Scalar]:
+    """One `--param`; raises InvalidOption."""
+    name, _, given = text.partition("=")
+    try:
+        value = json.loads(given)
+        if not isinstance(value, Scalar) or value in (math.inf, -math.inf) or value != value:
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise InvalidOption(
+            f"expected --param NAME=VALUE with a number, a text in double quotes, true, false or null, got {text!r}"
+        ) from None
+    return name, value
 
 
 def finite(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

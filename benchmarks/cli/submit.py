@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from benchmarks.cli.data import FOLDER, Chosen, data_options, prepared_option
-from benchmarks.cli.options import out_option, plugin_option
+from benchmarks.cli.options import out_option, param_option, plugin_option
 from benchmarks.cli.runs import measured
 from leaderboard.bundle.errors import BundleError
 from leaderboard.records.record import Scalar
@@ -84,7 +82,8 @@ def submit(
     from leaderboard.records.run_folder import RunFolder
     from tasks.models import parse
 
-    token, registry, source = _token(to), catalog(plugins), parse(model)
+    token, registry = _token(to), catalog(plugins)
+    source = parse(model, registry)
     found = suite_named(registry, suite)
     facts = _facts(name, task, defense, link, licence)
     check_entry(facts, found, registry)
@@ -100,7 +99,7 @@ def submit(
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     _signed(where, bundle_id, private)
     _tell(plan, folder, submission, registry, settings)
-    if not submission.brought.carried:
+    if not submission.model.carried:
         click.echo(
             "the bundle carries no model, so nobody can ask it again: on boards the entry stays claimed", err=True
         )
@@ -146,19 +145,20 @@ def _looked_at(
     from benchmarks.checking.report import check_model
     from benchmarks.cli.models import report_text
     from benchmarks.submitting.entry import Submission
-    from tasks.models import bring
+    from tasks.models import load_source
 
-    report = check_model(source, registry.task(facts.task), torch.device("cpu"), data)
+    task = registry.task(facts.task)
+    report = check_model(source, task, registry, torch.device("cpu"), data)
     if not report.hash:
         raise ModelError(report.checks[-1].detail)
     if any(found.level != "ok" for found in report.checks):
         click.echo(report_text(report), err=True)
     if not report.ok and not despite_problems:
         raise ModelError(f"{source} has problems; mend them, or measure it as it is with --despite-problems")
-    brought = bring(source, facts.task, torch.device("cpu"), data)
-    if brought.hash != report.hash:
-        raise ModelError(f"{source} is another model each time that it is brought; save its weights or fix its seed")
-    return Submission(facts, str(source), brought)
+    model = load_source(source, task, registry, torch.device("cpu"), data)
+    if model.hash != report.hash:
+        raise ModelError(f"{source} is another model each time that it is loaded; save its weights or fix its seed")
+    return Submission(facts, str(source), model)
 
 
 def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Registry, settings: Settings) -> None:
@@ -177,7 +177,7 @@ def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Regis
 @click.command()
 @click.argument("entry", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option("--attack", required=True, help="Which attack.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One of its parameters, as JSON.")
+@param_option("of the attack")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--key", type=click.Path(path_type=Path), help=f"Private key; or ${KEY_VARIABLE}.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("stronger.rab"), show_default=True)
@@ -187,7 +187,7 @@ def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Regis
 def strengthen(
     entry: Path,
     attack: str,
-    params: tuple[str, ...],
+    params: dict[str, Scalar],
     seed: int,
     key: Path | None,
     bundle: Path,
@@ -204,9 +204,9 @@ def strengthen(
     from tasks.data import open_data
 
     token = _token(to)
-    given, private = dict(map(_param, params)), signing_key(key)
+    private = signing_key(key)
     opened = [open_data(folder) for folder in data]
-    bundle_id, result = strengthened(entry, bundle, catalog(plugins), attack, given, private, seed, opened, plugins)
+    bundle_id, result = strengthened(entry, bundle, catalog(plugins), attack, params, private, seed, opened, plugins)
     assert result.metric is not None
     assert result.examples is not None
     value = sum(result.examples.values) / sum(result.examples.weights)
@@ -216,22 +216,6 @@ def strengthen(
         from benchmarks.submitting.sending import send
 
         click.echo(send(bundle, bundle_id, to, token))
-
-
-def _param(text: str) -> tuple[str, Scalar]:
-    """One `--param`; raises InvalidOption."""
-    from adversarial.errors import InvalidOption
-
-    name, _, given = text.partition("=")
-    try:
-        value = json.loads(given)
-        if not isinstance(value, Scalar) or value in (math.inf, -math.inf) or value != value:
-            raise ValueError
-    except (ValueError, RecursionError):
-        raise InvalidOption(
-            f"expected --param NAME=VALUE with a number, a text in double quotes, true, false or null, got {text!r}"
-        ) from None
-    return name, value
 
 
 def _signed(place: Path, bundle_id: str, key: Ed25519PrivateKey) -> None:

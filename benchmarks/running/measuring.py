@@ -197,18 +197,20 @@ def _loaded(
 
     Raises ModelError where it is not the one that was planned: its numbers would stand under another's hash.
     """
-    entry, task = registry_of(plugins).task(task_name), _task(plugins, task_name, data)
+    registry, task = registry_of(plugins), _task(plugins, task_name, data)
+    entry = registry.task(task_name)
     folder = Path(entry.folder) / model
     if not source:
         if model_hash(folder) != hash:
             raise ModelError(f"{entry.name}/{model} is not the reference model that the cells were planned with")
         return task, task.load_victim(folder, device)
-    from tasks.models import bring, parse
+    from tasks.models import load_source, parse
 
-    brought = bring(parse(source), entry.name, device, None if data is None else open_data(data))
-    if brought.hash != hash:
+    given = None if data is None else open_data(data)
+    loaded = load_source(parse(source, registry), entry, registry, device, given)
+    if loaded.hash != hash:
         raise ModelError(
             f"{source} is another model than when the cells were planned: its files changed, or its weights are drawn "
             "anew each time; keep the files as they are, save the weights or fix their seed, and run again"
         )
-    return task, brought.victim
+    return task, loaded.victim

@@ -1,4 +1,4 @@
-"""From a brought model to a bundle: the suite's own trials, their records and evidence, and the model's files."""
+"""From a loaded model to a bundle: the suite's own trials, their records and evidence, and the model's files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from leaderboard.records.run_folder import RunFolder
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from tasks.models import Brought
+    from tasks.models import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Submission:
 
     entry: EntryFacts
     source: str
-    brought: Brought
+    model: LoadedModel
 
 
 def cells_of(submission: Submission, suite: Suite, registry: Registry, settings: Settings) -> tuple[PlannedCell, ...]:
-    """The suite's trials of one task with the brought model; raises InvalidOption as check_entry does."""
+    """The suite's trials of one task with the model; raises InvalidOption as check_entry does."""
     entry = submission.entry
     check_entry(entry, suite, registry)
-    model = ModelRef(entry.name, submission.brought.hash, entry.defense, source=submission.source)
+    model = ModelRef(entry.name, submission.model.hash, entry.defense, source=submission.source)
     return plan_cells(suite, registry, settings, models={entry.task: (model,)})
 
 
@@ -70,30 +70,25 @@ def pack(
             entry=submission.entry,
             suite=suite,
             benchmark=benchmark_version(),
-            model_hash=submission.brought.hash,
+            model_hash=submission.model.hash,
             data_hash=first.data_hash,
             plan={cell.id: cell.cell.label for cell in cells},
             versions=dict(first.versions),
         ),
         records=_sorted(results),
         evidence=evidence,
-        model_files=model_files(submission.brought),
+        model_files=model_files(submission.model),
         key=key,
     )
 
 
-def model_files(brought: Brought) -> dict[str, Content]:
-    """What of the model goes into a bundle: its files and how to bring it again; nothing where it is not carried."""
-    if not brought.carried:
+def model_files(model: LoadedModel) -> dict[str, Content]:
+    """What of the model goes into a bundle: its files and how to load it again; nothing where it is not carried."""
+    if not model.carried:
         return {}
-    facts = {"kind": carried_kind(brought), "attribute": brought.source.attribute, "facts": dict(brought.facts)}
+    facts = {"kind": model.source.kind, "attribute": model.source.attribute, "facts": dict(model.facts)}
     text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    return {**brought.files, SOURCE_NAME: text.encode()}
-
-
-def carried_kind(brought: Brought) -> str:
-    """How a model is brought from its files: a reference model is a torch: folder like any other."""
-    return "torch" if brought.source.kind == "reference" else brought.source.kind
+    return {**model.files, SOURCE_NAME: text.encode()}
 
 
 def _sorted(results: Mapping[str, Result]) -> list[Result]:

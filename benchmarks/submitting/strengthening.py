@@ -55,7 +55,7 @@ def strengthen(
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
         planned = _planned(bundle, registry, registry.attack(attack), params, seed, settings)
-        source = {(planned.cell.task, planned.cell.model): source_text(bundle, folder / "model")}
+        source = {(planned.cell.task, planned.cell.model): source_text(bundle, registry, folder / "model")}
         found = measure(planned, Workplace.of(plugins, settings.data, sources=source))
         if found.result.status != "ok":
             raise BundleError(f"{planned.cell.label} is {found.result.status}: {found.result.reason}")

@@ -115,13 +115,13 @@ def _verified(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = carried_model(bundle, folder / "model", settings.data, place)
+        model = carried_model(bundle, registry, folder / "model", settings.data, place)
         entry = bundle.manifest.entry
-        place = replace(place, sources={(entry.task, entry.name): source_text(bundle, folder / "model")})
+        place = replace(place, sources={(entry.task, entry.name): source_text(bundle, registry, folder / "model")})
         checks = {}
         for number, cell_id in enumerate(sorted(bundle.records), 1):
             report(f"re-scoring {number} of {len(bundle.records)}: {bundle.manifest.plan[cell_id]}")
-            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, brought, place)
+            checks[cell_id] = rescored(bundle.records[cell_id], planned[cell_id], bundle, model, place)
         ranking = _ranking(bundle, registry, planned.values())
         for cell_id in ranking:
             if checks[cell_id].check == "claimed":
@@ -148,7 +148,7 @@ def _stronger(bundle: Bundle, registry: Registry, settings: Settings, place: Wor
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         extract(bundle, folder)
-        brought = carried_model(bundle, folder / "model", settings.data, place)
+        model = carried_model(bundle, registry, folder / "model", settings.data, place)
         checks = []
         for cell_id, result in sorted(bundle.records.items()):
             cell, label = result.cell, result.cell.label
@@ -157,7 +157,7 @@ def _stronger(bundle: Bundle, registry: Registry, settings: Settings, place: Wor
             if result.status != "ok" or not result.artifacts or not same or without_access(cell.threat) != threat:
                 raise BundleError(f"{label}: expected stored examples on the data of {manifest.suite} under {threat}")
             planned = PlannedCell(cell, 0.0, id=cell_id, data=first.data)
-            check = rescored(result, planned, bundle, brought, place)
+            check = rescored(result, planned, bundle, model, place)
             if check.check != "re-scored":
                 raise BundleError(f"{label}: its examples cannot be shown to the model: {check.detail}")
             checks.append(check)

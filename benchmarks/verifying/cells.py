@@ -22,7 +22,7 @@ from leaderboard.records.verdict import CellCheck
 
 if TYPE_CHECKING:
     from tasks.measuring.protocol import Rescored, Task
-    from tasks.models import Brought
+    from tasks.models import LoadedModel
 
 
 # Kernels of another machine round otherwise, which may flip a row that stands on its decision. It costs nothing to let
@@ -34,7 +34,7 @@ LONGEST_DETAIL: Final = 1_000  # characters
 FEW: Final = 8  # examples that show whether an attack applies
 
 
-def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brought, place: Workplace) -> CellCheck:
+def rescored(result: Result, planned: PlannedCell, bundle: Bundle, model: LoadedModel, place: Workplace) -> CellCheck:
     """Asks the model about a cell's stored examples, one forward each; a clean pass is simply made again.
 
     Raises BundleError where they are over budget, or do not do what the record says.
@@ -49,12 +49,12 @@ def rescored(result: Result, planned: PlannedCell, bundle: Bundle, brought: Brou
     diagnostics: tuple[Diagnostic, ...] = ()
     _check_columns(label, result.examples, planned)
     if planned.cell.attack == NONE:
-        found, diagnostics = _clean(task, brought, planned, place)
+        found, diagnostics = _clean(task, model, planned, place)
     elif not result.artifacts:
         raise BundleError(f"{label}: stores no adversarial examples")
     else:
         try:
-            found = _of_evidence(task, brought, planned, place, bundle.evidence(result.id))
+            found = _of_evidence(task, model, planned, place, bundle.evidence(result.id))
         except NotApplicable as error:
             return CellCheck(result.id, label, "claimed", str(error)[:LONGEST_DETAIL])
     corrected = _compare(label, result.examples, found, task.metric.ceiling > task.metric.floor)
@@ -81,22 +81,22 @@ def _still_not_applicable(result: Result, planned: PlannedCell, place: Workplace
 
 
 def _clean(
-    task: Task, brought: Brought, planned: PlannedCell, place: Workplace
+    task: Task, model: LoadedModel, planned: PlannedCell, place: Workplace
 ) -> tuple[Rescored, tuple[Diagnostic, ...]]:
     from adversarial.ledger import Ledger
     from tasks.measuring.protocol import Rescored
 
     trial = _trial(planned, place)
-    measured = task.measure(brought.victim, trial, Ledger())
+    measured = task.measure(model.victim, trial, Ledger())
     clean = measured.examples
     found = Rescored(clean.ids, clean.values, clean.weights, clean.distances, (False,) * len(clean.ids))
     return found, tuple(Diagnostic(one.name, one.severity, one.detail) for one in measured.findings)
 
 
-def _of_evidence(task: Task, brought: Brought, planned: PlannedCell, place: Workplace, data: bytes) -> Rescored:
+def _of_evidence(task: Task, model: LoadedModel, planned: PlannedCell, place: Workplace, data: bytes) -> Rescored:
     from safetensors.torch import load
 
-    return task.rescore(brought.victim, _trial(planned, place), load(data))
+    return task.rescore(model.victim, _trial(planned, place), load(data))
 
 
 def _trial(planned: PlannedCell, place: Workplace) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from adversarial.entries import SourceEntry
 from adversarial.errors import UnavailableData
 from adversarial.registry import Registry, resolve
 from benchmarks.running.planning import NUMBERS_VERSION, Settings
@@ -24,7 +25,7 @@ from leaderboard.records.threats import without_access
 
 if TYPE_CHECKING:
     from tasks.data import OwnData
-    from tasks.models import Brought
+    from tasks.models import LoadedModel
 
 
 SOURCE_NAME: Final = SOURCE.partition("/")[2]
@@ -65,12 +66,16 @@ def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
     return Settings(limit=int(found["limit"]) if found["limit"] else None, data=own)
 
 
-def carried_model(bundle: Bundle, folder: Path, data: OwnData | None, place: Workplace) -> Brought:
+def carried_model(
+    bundle: Bundle, registry: Registry, folder: Path, data: OwnData | None, place: Workplace
+) -> LoadedModel:
+    """The bundle's model, from the folder that it was extracted to; raises BundleError where it is another one."""
     import torch
 
-    from tasks.models import bring, parse
+    from tasks.models import load_source, parse
 
-    found = bring(parse(source_text(bundle, folder)), bundle.manifest.entry.task, torch.device(place.devices[0]), data)
+    source, task = parse(source_text(bundle, registry, folder), registry), registry.task(bundle.manifest.entry.task)
+    found = load_source(source, task, registry, torch.device(place.devices[0]), data)
     carried = {*found.files, SOURCE_NAME}
     if carried != set(bundle.model_files):
         odd = ", ".join(sorted(carried ^ set(bundle.model_files)))
@@ -82,14 +87,15 @@ def carried_model(bundle: Bundle, folder: Path, data: OwnData | None, place: Wor
     return found
 
 
-def source_text(bundle: Bundle, folder: Path) -> str:
-    """How to bring a bundle's model from the folder that it was extracted to; raises BundleError for other kinds."""
+def source_text(bundle: Bundle, registry: Registry, folder: Path) -> str:
+    """How to load a bundle's model from the folder that it was extracted to; raises BundleError for other kinds."""
     facts = json.loads(bundle.model_file(SOURCE_NAME))
     if not isinstance(facts, dict):
         raise BundleError(f"model/{SOURCE_NAME}: expected an object")
     kind, attribute = str(facts.get("kind", "")), str(facts.get("attribute", ""))
-    if kind not in ("hf", "torch", "sb3"):
-        raise BundleError(f"model/{SOURCE_NAME}: a bundle carries hf, torch or sb3 models, not {kind!r}")
+    known = [entry.name for entry in registry.all(SourceEntry) if entry.carried]
+    if kind not in known:
+        raise BundleError(f"model/{SOURCE_NAME}: a bundle carries models of {', '.join(known)}, not {kind!r}")
     return f"{kind}:{folder}" + (f":{attribute}" if attribute else "")
 
 

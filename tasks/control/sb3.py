@@ -2,7 +2,7 @@
 PPO, A2C, TRPO and DQN, from the zip that `model.save` writes.
 
 A bundle carries the same policy as safetensors and `sb3.json`, never the zip with its pickles; such a folder can be
-brought, too, and is the same model by its hash.
+loaded, too, and is the same model by its hash.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
 from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
 from tasks.data import OwnData
-from tasks.models import Brought, Source, hash_of
+from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import WEIGHTS_FILE
 from tasks.models.weights import load_weights, save_weights
 from tasks.models.zips import MOST_BYTES
 
 
-TASK: Final = "control-cartpole"
 ARCHITECTURE_FILE: Final = "sb3.json"
 NORMALISATION: Final = (
     "statistics of VecNormalize lie outside of the zip and are not read: an agent that was trained behind it plays "
@@ -53,14 +53,17 @@ class Policy(nn.Module):
         return logits
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:  # noqa: ARG001
+def load(
+    source: Source,
+    task: TaskEntry,  # noqa: ARG001
+    device: torch.device,
+    data: OwnData | None = None,  # noqa: ARG001
+) -> LoadedModel:
     """A zip of `model.save`, or the folder with model.safetensors and sb3.json that a bundle carries.
 
     The source's attribute names the activation where the zip does not say it readably: sb3:agent.zip:relu. Observations
     are read as the environment gives them: an agent that was trained behind VecNormalize plays badly without it.
     """
-    if task != TASK:
-        raise ModelError(f"sb3: models play {TASK}, not {task}")
     given = source.attribute or None
     if given is not None and given not in ACTIVATIONS:
         raise UnknownName.among("activation", given, ACTIVATIONS)
@@ -86,7 +89,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     if folder is not path:
         weakref.finalize(victim, shutil.rmtree, folder, ignore_errors=True)
     files = {name: folder / name for name in (WEIGHTS_FILE, ARCHITECTURE_FILE)}
-    return Brought(
+    return LoadedModel(
         source=source,
         victim=victim,
         hash=hash_of(files),
@@ -120,7 +123,7 @@ def read_architecture(folder: Path, given: str | None = None) -> tuple[Architect
     whole = all(type(width) is int and 0 < width <= WIDEST for width in found.widths)
     ends = len(found.widths) >= 2 and (found.widths[0], found.widths[-1]) == (CARTPOLE.size, CARTPOLE.actions)
     if not (known and whole and ends and len(found.widths) <= DEEPEST + 1 and set(plain) == _KEYS):
-        raise ModelError(f"{path} does not describe an agent of {TASK}: {str(plain)[:200]}")
+        raise ModelError(f"{path} does not describe an agent of {CARTPOLE.name}: {str(plain)[:200]}")
     if given is not None and given != found.activation:
         raise ModelError(f"{path} says that the activation is {found.activation}, not {given}")
     return found, version

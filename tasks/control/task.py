@@ -16,7 +16,7 @@ from tasks.control.model import architectures
 from tasks.control.training import train_policy
 from tasks.measuring.environments import Environment
 from tasks.measuring.episodes import measure_episodes
-from tasks.measuring.protocol import Measurement, Rescored, Trial
+from tasks.measuring.protocol import Defense, Measurement, Rescored, Trial
 from tasks.measuring.replay import replay
 from tasks.measuring.training import write_model
 from tasks.models.architectures import build
@@ -43,12 +43,12 @@ class Control:
     def rescore(self, victim: Victim, trial: Trial, evidence: Mapping[str, Tensor]) -> Rescored:
         return replay(self.environment, victim, trial, evidence)
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
         arguments = {"width": 64}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module = architectures(self.environment)["tanh-policy"](**arguments)
-            clean_loss = train_policy(self.environment, module, recipe, report)
+            clean_loss = train_policy(self.environment, module, recipe, defense, report)
         data_hash = self.environment.data_hash("train")
         write_model(self, module, "tanh-policy", arguments, recipe, data_hash, clean_loss, folder)
 

@@ -22,8 +22,8 @@ from adversarial.threats import Threat
 from tasks.control.model import tanh_layers
 from tasks.measuring.attacking import Case, disturbed
 from tasks.measuring.environments import Environment
+from tasks.measuring.protocol import Defense
 from tasks.measuring.rollouts import space_of
-from tasks.measuring.training import resolve_defense
 from tasks.models.recipes import Recipe
 
 
@@ -66,14 +66,20 @@ class Experience:
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def train_policy(environment: Environment, policy: nn.Module, recipe: Recipe, report: Callable[[str], None]) -> float:
+def train_policy(
+    environment: Environment,
+    policy: nn.Module,
+    recipe: Recipe,
+    defense: Defense | None,
+    report: Callable[[str], None],
+) -> float:
     """Trains the policy in place; returns the mean cross-entropy of its own greedy actions on what it visited last,
     undisturbed. Torch's global generator must be seeded: the critic's weights come from it."""
     options = Options(**recipe.options)
     critic = tanh_layers(environment, 64, 1)
     parameters = list(chain(policy.parameters(), critic.parameters()))
     optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, eps=1e-5)
-    collector = _Collector(environment, policy, critic, recipe, options)
+    collector = _Collector(environment, policy, critic, recipe, defense, options)
     generator = np.random.default_rng([recipe.seed, 1])
     for epoch in range(recipe.epochs):
         left = 1 - epoch / recipe.epochs
@@ -113,11 +119,17 @@ class _Collector:
     """Environments that go on from rollout to rollout."""
 
     def __init__(
-        self, environment: Environment, policy: nn.Module, critic: nn.Module, recipe: Recipe, options: Options
+        self,
+        environment: Environment,
+        policy: nn.Module,
+        critic: nn.Module,
+        recipe: Recipe,
+        defense: Defense | None,
+        options: Options,
     ) -> None:
         self._environment = environment
         self._policy, self._critic, self._recipe, self._options = policy, critic, recipe, options
-        self._defense = resolve_defense(recipe)
+        self._defense = defense
         self._victim = _Trainable(policy)
         self._vector = environment.make_vector(options.slots)
         first, _ = self._vector.reset(seed=recipe.seed)

@@ -12,17 +12,16 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from adversarial.errors import ModelError
+from adversarial.entries import TaskEntry
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.data import OwnData
 from tasks.image.preprocessing import SHAPE, FrontEnd, check_front_end, front_end
-from tasks.models import Brought, Source, hash_of
-from tasks.models.folders import CONFIG, PROCESSOR, fetched, files_of, loaded
+from tasks.models import LoadedModel, Source, hash_of
+from tasks.models.folders import CONFIG, PROCESSOR, fetched, files_of, load_pretrained
 from tasks.models.labels import LabelMap, label_map, plain
 
 
-TASK: Final = "image-digits"
 SETTINGS: Final = (CONFIG, PROCESSOR)
 _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -46,15 +45,18 @@ class ImageVictim:
         return Scores(self._labels.scores(logits))
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load(
+    source: Source,
+    task: TaskEntry,  # noqa: ARG001
+    device: torch.device,
+    data: OwnData | None = None,
+) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json and, if it has one, preprocessor_config.json.
 
     Raises ModelError for other files, for labels that are not the task's, and for a front end that cannot be followed.
     """
-    if task != TASK:
-        raise ModelError(f"an image classifier cannot be measured on {task}; it takes the task {TASK}")
     folder = fetched(source, SETTINGS)
-    module = loaded("AutoModelForImageClassification", folder, SETTINGS)
+    module = load_pretrained("AutoModelForImageClassification", folder, SETTINGS)
     config: Any = module.config
     classes: Mapping[str, tuple[str, ...]] = CLASSES
     shape: tuple[int, ...] = SHAPE
@@ -65,7 +67,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     front = front_end(folder, config, shape)
     checked = check_front_end(front, folder, shape)
     files = files_of(folder, SETTINGS)
-    return Brought(
+    return LoadedModel(
         source=source,
         victim=ImageVictim(module.to(device), front.to(device), labels),
         hash=hash_of(files),

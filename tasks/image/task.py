@@ -25,7 +25,7 @@ from tasks.image.dataset import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
 from tasks.image.recipes import RECIPES
 from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
+from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -91,12 +91,12 @@ class ImageDigits:
         order = np.random.default_rng([recipe.seed, epoch]).permutation(len(digits.ids)).tolist()
         yield from _batches(digits, order, recipe.batch_size, torch.device("cpu"))
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
         arguments = {"width": 32}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module: nn.Module = ARCHITECTURES["small-conv"](**arguments)
-            clean_loss = train_static(self, module, _Trainable, recipe, report)
+            clean_loss = train_static(self, module, _Trainable, recipe, defense, report)
         write_model(self, module, "small-conv", arguments, recipe, data_hash("train"), clean_loss, folder)
 
 

@@ -22,10 +22,7 @@ from adversarial.problem import Problem
 from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import Victim, weight_versions
-from tasks.measuring.protocol import Trial
-
-
-Defense = Callable[[Problem], Tensor]  # a train-stage defense, its parameters bound
+from tasks.measuring.protocol import Defense, Trial
 
 
 @dataclass(frozen=True, slots=True)

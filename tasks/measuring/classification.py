@@ -21,7 +21,7 @@ from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
 from leaderboard.records.metric import Metric
 from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
+from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -109,12 +109,12 @@ class Classification:
         order = np.random.default_rng([recipe.seed, epoch]).permutation(len(data.ids)).tolist()
         yield from _batches(data, order, recipe.batch_size, torch.device("cpu"))
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
         architecture, arguments = self.trained
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module = self.architectures[architecture](**arguments)
-            clean_loss = train_static(self, module, _Trainable, recipe, report)
+            clean_loss = train_static(self, module, _Trainable, recipe, defense, report)
         digest = self.data_hash("train")
         write_model(self, module, architecture, dict(arguments), recipe, digest, clean_loss, folder)
 

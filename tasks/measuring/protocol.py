@@ -29,6 +29,7 @@ GoalName = Literal["flip", "worst", "target"]
 
 
 Attack = Callable[[Problem], None]
+Defense = Callable[[Problem], Tensor]  # a train-stage defense, its parameters bound
 Fit = Callable[[Callable[[], Iterator[Problem]]], Attack]  # from the fit split's problems, anew at each call
 Wanted = Callable[[Inputs, Tensor], Tensor]  # from true observations and each row's step to actions, int64 [batch]
 
@@ -137,5 +138,5 @@ class Task(Protocol):
         """Asks the victim about stored adversarial examples, one forward each. Raises DataError for evidence that is
         not of these examples, NotApplicable where it does not say all."""
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
-        """Trains a model and writes it and its card to the folder."""
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
+        """Trains a model and writes it and its card to the folder. defense: the recipe's, None without one."""

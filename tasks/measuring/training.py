@@ -10,17 +10,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from adversarial.defenses import ENTRIES
-from adversarial.errors import UnknownName
+from adversarial.errors import InvalidOption
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
-from adversarial.registry import resolve
+from adversarial.registry import Registry, resolve
+from adversarial.signatures import check_parameters
 from adversarial.threats import Threat
 from adversarial.victims import Victim, freeze
-from tasks.measuring.attacking import Case, Defense, disturbed
+from tasks.measuring.attacking import Case, disturbed
 from tasks.measuring.batches import Batch, StaticTask
-from tasks.measuring.protocol import Task, Trial
+from tasks.measuring.protocol import Defense, Task, Trial
 from tasks.models.cards import Card, recipe_to_json, write_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import save_weights
@@ -41,14 +41,14 @@ def train_static(
     module: nn.Module,
     as_victim: Callable[[nn.Module], Victim],
     recipe: Recipe,
+    defense: Defense | None,
     report: Callable[[str], None],
 ) -> float:
     """Trains the module in place; returns the mean loss on the undisturbed training split at the end.
 
-    as_victim: the module as attacks see it, its weights not frozen. Each batch is disturbed by the recipe's defense,
-    if it has one, on the `share` of rows that a keyed coin picks. AdamW with a one-cycle schedule.
+    as_victim: the module as attacks see it, its weights not frozen. defense: the recipe's, see defense_of; it disturbs
+    each batch on the `share` of rows that a keyed coin picks. AdamW with a one-cycle schedule.
     """
-    defense = resolve_defense(recipe)
     threat = None if defense is None else Threat.parse(recipe.threat)
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * sum(1 for _ in task.training_batches(recipe, 0))
@@ -79,17 +79,22 @@ def train_static(
     return _clean_loss(task, victim, recipe)
 
 
-def resolve_defense(recipe: Recipe) -> Defense | None:
-    """The recipe's train-stage defense with its parameters bound; None for `none`; raises UnknownName."""
+def defense_of(recipe: Recipe, registry: Registry) -> Defense | None:
+    """The recipe's train-stage defense with its parameters bound; None for `none`.
+
+    Raises UnknownName, and InvalidOption for a defense of another stage or parameters that it does not take.
+    """
     if recipe.defense == "none":
         return None
-    known = {entry.name: entry for entry in ENTRIES if entry.stage == "train"}
-    if recipe.defense not in known:
-        raise UnknownName.among("train-stage defense", recipe.defense, known)
-    function = resolve(known[recipe.defense].code)
+    entry = registry.defense(recipe.defense)
+    if entry.stage != "train":
+        raise InvalidOption(f"{entry.name} is a defense of the stage {entry.stage}; nothing is trained with it")
+    check_parameters(entry, recipe.defense_params)
+    function = resolve(entry.code)
+    given = {**entry.params, **recipe.defense_params}
 
     def bound(problem: Problem) -> Tensor:
-        d: Tensor = function(problem, **recipe.defense_params)
+        d: Tensor = function(problem, **given)
         return d
 
     return bound
@@ -119,7 +124,8 @@ def write_model(
         weights_sha256=digest,
         clean={},
         clean_loss=clean_loss,
-        command=f"robustarena train {task.name}/{recipe.model}",
+        command=f"robustarena train {task.name}"
+        + (f"/{recipe.model}" if recipe.model in task.recipes else f" --defense {recipe.defense}"),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
     write_card(folder, card)

@@ -1,16 +1,16 @@
-"""A user's own model as a victim of a task: hf:, torch:, sb3: and python: sources. Imports no torch."""
+"""A user's own model as a victim of a task, from whatever kind of source it comes. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from adversarial.errors import InvalidOption, ModelError, UnknownName
-from tasks import ENTRIES
+from adversarial.entries import SourceEntry, TaskEntry
+from adversarial.errors import InvalidOption, ModelError
+from adversarial.registry import Registry, resolve
 
 
 if TYPE_CHECKING:
@@ -20,24 +20,42 @@ if TYPE_CHECKING:
     from tasks.data import OwnData
 
 
+ENTRIES: Final = (
+    SourceEntry(
+        name="hf",
+        summary="a model of transformers: a folder of save_pretrained, or an id on the Hub",
+        carried=True,
+    ),
+    SourceEntry(
+        name="torch",
+        summary="a folder of safetensors and a card, of an architecture that the task has registered",
+        code="tasks.models.torch_folder:load",
+        carried=True,
+    ),
+    SourceEntry(
+        name="sb3",
+        summary="the zip of an agent of Stable-Baselines3; :NAME is its activation",
+        attribute="optional",
+        carried=True,
+    ),
+    SourceEntry(
+        name="python",
+        summary="a Python file of one's own; :NAME is a function in it that makes the model",
+        code="tasks.models.python_file:load",
+        attribute="required",
+    ),
+    SourceEntry(
+        name="reference",
+        summary="a reference model that ships, TASK/MODEL",
+        code="tasks.models.torch_folder:load_reference",
+    ),
+)
+
+
 _SYMBOLS: Final = (
     "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, bool "
     "[batch, frames]"
 )
-
-# What a source may start with, and the module that brings it, by task; `*` stands for every task.
-KINDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "hf": {
-        "image-digits": "tasks.image.hf",
-        "speech-digits": "tasks.speech.hf_ctc",
-        "sentiment-reviews": "tasks.sentiment.hf",
-    },
-    "torch": {"*": "tasks.models.torch_folder"},
-    "sb3": {"control-cartpole": "tasks.control.sb3"},
-    "python": {"*": "tasks.models.python_file"},
-    "reference": {"*": "tasks.models.torch_folder"},
-}
-WITH_ATTRIBUTE: Final = ("sb3", "python")  # kinds whose location may be followed by one more part
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +116,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class LoadedModel:
     """A model that is ready to be attacked.
 
-    hash: SHA-256 over the names and contents of its files; of code and weights for python:. files: what a bundle
-    carries, by its name in the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture,
-    sizes, label map). carried: whether a bundle holds the model; an entry without stays `claimed`. others: scores after
-    those of the classes, for what the model says that is none of them. notes: what its owner should know before it is
-    measured, by what it is about.
+    source: from which the same model is loaded again, once its files lie at the source's location. hash: SHA-256 over
+    the names and contents of its files; of code and weights for python:. files: what a bundle carries, by its name in
+    the bundle: safetensors, JSON and text. facts: what is worth knowing of it (architecture, sizes, label map). others:
+    scores after those of the classes, for what the model says that is none of them. notes: what its owner should know
+    before it is measured, by what it is about.
     """
 
     source: Source
@@ -113,49 +131,52 @@ class Brought:
     hash: str
     files: Mapping[str, Path]
     facts: Mapping[str, str | int | float]
-    carried: bool = True
     others: int = 0
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def carried(self) -> bool:
+        """Whether a bundle holds the model; an entry without stays `claimed`."""
+        return bool(self.files)
 
-def parse(text: str) -> Source:
-    """Reads `hf:folder`, `torch:folder`, `sb3:file.zip`, `python:file.py:function`, `reference:task/model`; of the
-    last, `task/model` will do.
+
+def parse(text: str, registry: Registry) -> Source:
+    """Reads `hf:folder`, `torch:folder`, `sb3:file.zip`, `python:file.py:function`, `reference:task/model`, or any
+    other registered kind; of a reference model, `task/model` will do.
 
     Raises InvalidOption, and UnknownName with the nearest kinds.
     """
     kind, colon, rest = text.partition(":")
-    if not colon and kind.partition("/")[0] in {entry.name for entry in ENTRIES}:
+    if not colon and kind.partition("/")[0] in {task.name for task in registry.tasks()}:
         return Source("reference", kind)
     if not colon or not rest:
-        raise InvalidOption(f"expected KIND:LOCATION with a kind of {', '.join(KINDS)}, got {text!r}")
-    if kind not in KINDS:
-        raise UnknownName.among("kind of model", kind, KINDS)
-    if kind not in WITH_ATTRIBUTE:
-        return Source(kind, rest)
+        kinds = ", ".join(entry.name for entry in registry.all(SourceEntry))
+        raise InvalidOption(f"expected KIND:LOCATION with a kind of {kinds}, got {text!r}")
+    entry = registry.find(SourceEntry, kind)
     location, colon, attribute = rest.rpartition(":")
-    if colon and attribute.isidentifier():
+    if entry.attribute and colon and attribute.isidentifier():
         return Source(kind, location, attribute)
-    if kind == "python":
-        raise InvalidOption(f"expected python:FILE.py:FUNCTION, got {text!r}")
+    if entry.attribute == "required":
+        raise InvalidOption(f"expected {kind}:LOCATION:NAME, got {text!r}; {kind}: is {entry.summary}")
     return Source(kind, rest)
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load_source(
+    source: Source, task: TaskEntry, registry: Registry, device: torch.device, data: OwnData | None = None
+) -> LoadedModel:
     """The model as a victim of the task, in evaluation mode and frozen. data: what takes the place of the task's own.
 
     Raises ModelError with what to do, where the kind does not fit the task and for everything that is wrong with the
     model's files.
     """
-    modules = KINDS[source.kind]
-    name = modules.get(task, modules.get("*"))
-    if name is None:
-        fitting = ", ".join(kind for kind, by_task in KINDS.items() if task in by_task or "*" in by_task)
-        raise ModelError(f"{source.kind}: models do not fit {task}; it takes {fitting}")
-    if name == "tasks.speech.hf_ctc" and _is_whisper(source):
-        name = "tasks.speech.hf_whisper"
-    brought: Brought = importlib.import_module(name).bring(source, task, device, data)
-    return brought
+    entry = registry.find(SourceEntry, source.kind)
+    code = task.loaders.get(entry.name) or entry.code
+    if not code:
+        fitting = [one.name for one in registry.all(SourceEntry) if one.code or one.name in task.loaders]
+        raise ModelError(f"{entry.name}: models do not fit {task.name}; it takes {', '.join(fitting)}")
+    loaded: LoadedModel = resolve(code)(source, task, device, data)
+    carried = registry.find(SourceEntry, loaded.source.kind).carried
+    return loaded if carried else replace(loaded, files={})
 
 
 def hash_of(files: Mapping[str, Path]) -> str:
@@ -169,10 +190,3 @@ def hash_of(files: Mapping[str, Path]) -> str:
             raise ModelError(f"cannot read {path}: {error.strerror}") from None
         digest.update(f"{name}\x00{content}\n".encode())
     return digest.hexdigest()
-
-
-def _is_whisper(source: Source) -> bool:
-    from tasks.models.folders import read_json
-    from tasks.speech.hf import fetched
-
-    return str(read_json(fetched(source), "config.json").get("model_type", "")) == "whisper"

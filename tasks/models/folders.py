@@ -98,7 +98,7 @@ def read_json(folder: Path, name: str, *, optional: bool = False) -> dict[str, A
     return plain
 
 
-def loaded(
+def load_pretrained(
     factory: str, folder: Path, settings: Sequence[str], *, attention: str = "eager", optional: tuple[str, ...] = ()
 ) -> nn.Module:
     """A model by the name of its class in transformers, in float32, from safetensors alone.

@@ -11,15 +11,16 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import ModuleVictim, Victim
 from tasks.data import OwnData
-from tasks.models import Brought, Source, expected_of
+from tasks.models import LoadedModel, Source, expected_of
 from tasks.models.identity import weights_hash
 from tasks.models.neighbours import Neighbours
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
     """Calls the function without arguments; it returns a Victim, or a module from the task's inputs to its scores.
 
     Raises ModelError that names file and function, whatever goes wrong in them.
@@ -39,9 +40,9 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
             raise
         except (Exception, SystemExit) as error:
             raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
-    victim = _victim(made, source, task, device, data)
+    victim = _victim(made, source, task.name, device, data)
     facts = {"file": path.name, "function": source.attribute}
-    return Brought(source, victim, _identity(victim, source, neighbours), {}, facts, carried=False)
+    return LoadedModel(source, victim, _identity(victim, source, neighbours), {}, facts)
 
 
 def _identity(victim: Victim, source: Source, neighbours: Neighbours) -> str:

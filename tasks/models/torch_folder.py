@@ -15,10 +15,9 @@ from adversarial.errors import ModelError, UnknownName
 from adversarial.inputs import Inputs
 from adversarial.registry import resolve
 from adversarial.victims import Victim
-from tasks import ENTRIES
 from tasks.data import OwnData
 from tasks.measuring.protocol import Task
-from tasks.models import Brought, Source, hash_of
+from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
 from tasks.models.folders import without_weights
 from tasks.models.weights import save_weights
@@ -27,22 +26,18 @@ from tasks.models.weights import save_weights
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
-    """Raises ModelError where the folder is not of this task or does not read the data, and what load_victim raises.
-
-    A source `reference:TASK/MODEL` is a folder that ships.
-    """
-    entry = entry_of(task)
-    folder = _shipped(source, entry) if source.kind == "reference" else source.path
+def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
+    """Raises ModelError where the folder is not of this task or does not read the data, and what load_victim raises."""
+    folder = source.path
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; a torch: model is one with {WEIGHTS_FILE} and {CARD_FILE}")
     if not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(without_weights(folder, "tasks.models.torch_folder.save writes"))
     card = _checked(read_card(folder), folder)
-    if card.task != task:
-        raise ModelError(f"{folder} is a model of {card.task}, not of {task}; its {CARD_FILE} says so")
-    loaded: Task = resolve(entry.code)()
-    victim = loaded.load_victim(folder, device)
+    if card.task != task.name:
+        raise ModelError(f"{folder} is a model of {card.task}, not of {task.name}; its {CARD_FILE} says so")
+    made: Task = resolve(task.code)()
+    victim = made.load_victim(folder, device)
     if data is not None:
         _check_reads(victim, data, folder, device)
     files: Mapping[str, Path] = {name: folder / name for name in (WEIGHTS_FILE, CARD_FILE)}
@@ -50,7 +45,18 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     module = getattr(victim, "module", None)
     if isinstance(module, nn.Module):
         facts["parameters"] = sum(tensor.numel() for tensor in module.parameters())
-    return Brought(source, victim, hash_of(files), files, facts)
+    return LoadedModel(source, victim, hash_of(files), files, facts)
+
+
+def load_reference(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
+    """A model `TASK/MODEL` that ships, by its torch: folder. Raises ModelError for another task's, UnknownName."""
+    name, _, model = source.location.partition("/")
+    if name != task.name:
+        fitting = "".join(f"; name one as {source.kind}:{task.name}/{first}" for first in task.models[:1])
+        raise ModelError(f"{source} is no model of {task.name}{fitting}")
+    if model not in task.models:
+        raise UnknownName.among(f"reference model of {name}", model, task.models)
+    return load(Source("torch", str(Path(task.folder) / model)), task, device, data)
 
 
 def save(
@@ -82,14 +88,6 @@ def save(
     )
     write_card(folder, _checked(card, folder))
     return card
-
-
-def entry_of(task: str) -> TaskEntry:
-    """The registry entry of a task that ships; raises UnknownName with the nearest."""
-    known = {entry.name: entry for entry in ENTRIES}
-    if task not in known:
-        raise UnknownName.among("task", task, known)
-    return known[task]
 
 
 def _checked(card: Card, folder: Path) -> Card:
@@ -129,12 +127,3 @@ def _check_reads(victim: Victim, data: OwnData, folder: Path, device: torch.devi
         raise ModelError(f"{folder} does not read pictures of {list(manifest.shape)}: {str(error)[:200]}") from None
     if found != wanted:
         raise ModelError(f"{folder} answers {found} to one picture, and the data have {wanted[1]} classes")
-
-
-def _shipped(source: Source, entry: TaskEntry) -> Path:
-    task, _, model = source.location.partition("/")
-    if task != entry.name:
-        raise ModelError(f"{source} is no model of {entry.name}; name one as reference:{entry.name}/{entry.models[0]}")
-    if model not in entry.models:
-        raise UnknownName.among(f"reference model of {task}", model, entry.models)
-    return Path(entry.folder) / model

@@ -12,12 +12,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.data import OwnData
-from tasks.models import Brought, Source, hash_of
-from tasks.models.folders import CONFIG, fetched, files_of, loaded
+from tasks.models import LoadedModel, Source, hash_of
+from tasks.models.folders import CONFIG, fetched, files_of, load_pretrained
 from tasks.models.labels import LabelMap, label_map, listed, names_of, plain
 from tasks.sentiment.custom_data import own_words
 from tasks.sentiment.dataset import LABELS, load_split
@@ -26,7 +27,6 @@ from tasks.sentiment.tokens import tokenise
 from tasks.sentiment.words import bundled
 
 
-TASK: Final = "sentiment-reviews"
 SETTINGS: Final = (CONFIG, *TOKENIZER, *VOCABULARIES)
 _SENTIMENTS: Final = (("negative", "neg"), ("positive", "pos"))
 # How a count is written into a vector: so far apart that no budget of the boards turns one into another, and exact in
@@ -108,16 +108,19 @@ class TextVictim:
         return torch.cat(found)[torch.cat(order).argsort()]
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load(
+    source: Source,
+    task: TaskEntry,  # noqa: ARG001
+    device: torch.device,
+    data: OwnData | None = None,
+) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json and tokenizer.json (or a vocabulary).
 
     Raises ModelError for other files, for labels that are not two sentiments, and where vectors of pieces do not say
     all that the model reads.
     """
-    if task != TASK:
-        raise ModelError(f"a text classifier cannot be measured on {task}; it takes the task {TASK}")
     folder = fetched(source, SETTINGS)
-    module = loaded("AutoModelForSequenceClassification", folder, SETTINGS)
+    module = load_pretrained("AutoModelForSequenceClassification", folder, SETTINGS)
     model: Any = module
     labels = _labels(model.config, LABELS if data is None else data.manifest.classes)
     embedding = _table(module)
@@ -126,7 +129,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     victim = TextVictim(module.to(device), pieces, labels, _positions(module))
     _check(victim, device)
     files = files_of(folder, SETTINGS)
-    return Brought(
+    return LoadedModel(
         source=source,
         victim=victim,
         hash=hash_of(files),

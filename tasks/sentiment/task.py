@@ -22,7 +22,7 @@ from adversarial.victims import EmbeddingVictim, Victim
 from leaderboard.records.metric import Metric
 from tasks.data import OwnData
 from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
+from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -121,7 +121,7 @@ class SentimentReviews:
         order = np.random.default_rng([recipe.seed, epoch]).permutation(len(data.ids)).tolist()
         yield from _batches(data, order, recipe.batch_size, torch.device("cpu"))
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
         """Trains from scratch; the option `clean_epochs` says for how long before the defense begins."""
         vocabulary = training_vocabulary()
         arguments = {"width": 48, "hidden": 64, "dropout": 0.3, "known": len(vocabulary)}
@@ -131,8 +131,8 @@ class SentimentReviews:
             cast("ReviewNet", module).vocabulary.copy_(vocabulary)
             if clean_epochs := int(recipe.options.get("clean_epochs", 0)):
                 first = replace(recipe, defense="none", epochs=clean_epochs)
-                train_static(self, module, TrainableVictim, first, report)
-            clean_loss = train_static(self, module, TrainableVictim, recipe, report)
+                train_static(self, module, TrainableVictim, first, None, report)
+            clean_loss = train_static(self, module, TrainableVictim, recipe, defense, report)
         # In half precision: most of the weights are a table of n-gram vectors, and the bundle is to stay small.
         write_model(
             self, module, "review-net", arguments, recipe, data_hash("train"), clean_loss, folder, torch.float16

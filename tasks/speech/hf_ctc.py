@@ -15,16 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.data import OwnData
-from tasks.models import Brought, Source
+from tasks.models import LoadedModel, Source
 from tasks.models.folders import read_json
 from tasks.speech.custom_data import letters_of
 from tasks.speech.dataset import SAMPLE_RATE
-from tasks.speech.hf import brought, extractor_of, fetched, loaded
-from tasks.speech.preprocessing import check_rate, check_task, resampled, standardised
+from tasks.speech.hf_folders import extractor_of, fetched, load_pretrained, loaded_model
+from tasks.speech.preprocessing import check_rate, resampled, standardised
 from tasks.speech.transcripts import ALPHABET, BLANK, SPACE, SYMBOLS
 
 
@@ -175,14 +176,18 @@ def hides_padding(victim: CTCVictim, device: torch.device) -> bool:
     return seen.shape == alone.values[0].shape and bool((seen - alone.values[0]).abs().max() <= TOLERANCE)
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load(
+    source: Source,
+    task: TaskEntry,  # noqa: ARG001
+    device: torch.device,
+    data: OwnData | None = None,
+) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and vocab.json.
 
     Raises ModelError for other files, for features instead of samples, and for an alphabet that does not fit.
     """
-    check_task(task)
     folder = fetched(source)
-    module = loaded("AutoModelForCTC", folder)
+    module = load_pretrained("AutoModelForCTC", folder)
     if module.main_input_name != "input_values":
         raise ModelError(f"{type(module).__name__} reads {module.main_input_name}, not samples; it cannot be attacked")
     from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
@@ -190,7 +195,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
     symbols = _symbols(folder, module.config, ALPHABET[2:SYMBOLS] if data is None else letters_of(data))
     victim = CTCVictim(module.to(device), symbols, rate_hz, standardise=standardise, from_hz=from_hz)
     victim.padded = hides_padding(victim, device)
-    return brought(
+    return loaded_model(
         source,
         victim,
         folder,

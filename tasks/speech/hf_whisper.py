@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import DataError, ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
 from tasks.data import OwnData
-from tasks.models import Brought, Source
+from tasks.models import LoadedModel, Source
 from tasks.models.folders import staged
 from tasks.speech.dataset import SAMPLE_RATE, WORDS
-from tasks.speech.hf import brought, extractor_of, fetched, files_of, loaded
-from tasks.speech.preprocessing import check_rate, check_task, resampled
+from tasks.speech.hf_folders import extractor_of, fetched, files_of, load_pretrained, loaded_model
+from tasks.speech.preprocessing import check_rate, resampled
 from tasks.speech.whisper_decoder import Writer
 
 
@@ -86,15 +87,19 @@ class WhisperVictim:
         return Scores(model.model.encoder(features).last_hidden_state, None, self.writer)
 
 
-def bring(source: Source, task: str, device: torch.device, data: OwnData | None = None) -> Brought:
+def load(
+    source: Source,
+    task: TaskEntry,  # noqa: ARG001
+    device: torch.device,
+    data: OwnData | None = None,
+) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and the tokenizer's files.
 
     Raises ModelError for other files, for a front end that does not fit the model, and for a tokenizer that cannot
     write the task's words.
     """
-    check_task(task)
     folder = fetched(source)
-    module = loaded("WhisperForConditionalGeneration", folder, attention="sdpa").to(device)
+    module = load_pretrained("WhisperForConditionalGeneration", folder, attention="sdpa").to(device)
     config: Any = module.config
     from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
     front, rate_hz = front_of(folder, config, from_hz)
@@ -107,7 +112,7 @@ def bring(source: Source, task: str, device: torch.device, data: OwnData | None 
         "window_seconds": front.frames * front.hop / rate_hz,
         "longest_transcript": writer.longest,
     }
-    return brought(source, victim, folder, facts, NOTES)
+    return loaded_model(source, victim, folder, facts, NOTES)
 
 
 def front_of(folder: Path, config: Any, from_hz: int = SAMPLE_RATE) -> tuple[LogMelSpectrogram, int]:

@@ -29,12 +29,6 @@ def check_rate(rate_hz: object, from_hz: int = SAMPLE_RATE) -> int:
     return rate_hz
 
 
-def check_task(task: str) -> None:
-    """Raises ModelError for a task that is not one of speech."""
-    if not task.startswith("speech-"):
-        raise ModelError(f"a speech model cannot be measured on {task}; it takes the task speech-digits")
-
-
 def resampled(inputs: Inputs, rate_hz: int, from_hz: int = SAMPLE_RATE) -> tuple[Tensor, Tensor]:
     """Samples at another rate, float32 [batch, longer], and which are real, bool; silence where none are.
 

@@ -22,7 +22,7 @@ from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
 from tasks.data import OwnData
 from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import GoalName, Measurement, Rescored, Trial
+from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -143,14 +143,14 @@ class SpeechDigits:
             chosen = chunks[place]
             yield _batch(data, chosen, [samples[i] for i in chosen], torch.device("cpu"))
 
-    def train(self, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    def train(self, recipe: Recipe, defense: Defense | None, folder: Path, report: Callable[[str], None]) -> None:
         arguments = {"width": 112, "blocks": 6}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             module = ARCHITECTURES["small-ctc"](**arguments)
             if start := recipe.options.get("start_from"):
                 load_weights(module, MODELS / start, read_card(MODELS / start))
-            clean_loss = train_static(self, module, partial(SpeechVictim, frozen=False), recipe, report)
+            clean_loss = train_static(self, module, partial(SpeechVictim, frozen=False), recipe, defense, report)
         write_model(self, module, "small-ctc", arguments, recipe, data_hash("train"), clean_loss, folder)
 
 
