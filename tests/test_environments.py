@@ -25,7 +25,7 @@ from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
 from leaderboard.records.record import Result
-from leaderboard.scoring.outcomes import outcome, worst_case
+from leaderboard.scoring.samples import sample_of, worst_case
 from leaderboard.scoring.statistics import difference, metric_interval, quality_interval
 from tasks.control.task import Control
 from tasks.measuring.protocol import Attack, Measurement, Task, Trial
@@ -209,22 +209,22 @@ def test_nothing_general_names_an_environment_and_one_file_makes_problems() -> N
 
 def test_a_board_takes_the_lower_return_and_scores_it_between_its_anchors() -> None:
     clean, attacked = (
-        outcome(Result("0" * 64, cell(), "ok", metric=TASK.metric, examples=found.examples))
+        sample_of(Result("0" * 64, cell(), "ok", metric=TASK.metric, examples=found.examples))
         for found in (measured(Trial(None, None), rest=-100), measured(Trial(threat(1.5), fgsm), rest=-100))
     )
-    worst = worst_case(clean, [attacked, clean]).sample
-    assert worst.figure == attacked.sample.figure < clean.sample.figure < 0
+    worst = worst_case(clean, [attacked, clean])
+    assert worst.figure == attacked.figure < clean.figure < 0
     assert worst.quality == pytest.approx((worst.figure + 40) / 35)
     of_metric, of_quality = metric_interval(worst), quality_interval(worst)
     assert min(worst.values) <= of_metric.low < worst.figure < of_metric.high < 0
     assert 0 <= of_quality.low < worst.quality < of_quality.high <= 1
-    assert difference([clean.sample], [worst]).estimate > 0
+    assert difference([clean], [worst]).estimate > 0
 
 
 def test_the_shipped_loop_learns_this_environment_too(tmp_path: Path) -> None:
     options = {"slots": 16, "steps": 24, "passes": 4, "discount": 0.9}
     recipe = Recipe("undefended", epochs=25, batch_size=128, weight_decay=0.0, learning_rate=3e-3, options=options)
-    TASK.train(recipe, tmp_path, list[str]().append)
+    TASK.train(recipe, None, tmp_path, list[str]().append)
     card = read_card(tmp_path)
     assert card.data_hash == WALK.data_hash("train")
     assert card.clean["return"] >= sum(map(straight_home, SEEDS)) / len(SEEDS) - 0.5

@@ -185,9 +185,8 @@ def fitted(recipe: Recipe) -> Watched:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         watched = Watched(nn.Linear(2, 2), task)
-    train_static(
-        task, watched.module, lambda module: watched, recipe, defense_of(recipe, catalog()), list[str]().append
-    )  # noqa: ARG005
+    defense = defense_of(recipe, catalog())
+    train_static(task, watched.module, lambda _: watched, recipe, defense, list[str]().append)
     return watched
 
 
@@ -275,9 +274,8 @@ def test_the_clean_loss_is_that_of_the_undisturbed_training_data() -> None:
     task = Pairs(*drawn(200, 3))
     watched = Watched(nn.Linear(2, 2), task)
     recipe = recipe_of(NOISE, epochs=2)
-    found = train_static(
-        task, watched.module, lambda module: watched, recipe, defense_of(recipe, catalog()), list[str]().append
-    )  # noqa: ARG005
+    defense = defense_of(recipe, catalog())
+    found = train_static(task, watched.module, lambda _: watched, recipe, defense, list[str]().append)
     with torch.no_grad():
         expected = nn.functional.cross_entropy(watched.module(task.values), task.labels)
     assert found == pytest.approx(float(expected), rel=1e-5)
