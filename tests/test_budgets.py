@@ -17,11 +17,9 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
-from leaderboard.records import record as results
 from leaderboard.records.record import BUDGET_PREFIX, NEAREST
 from tasks import FIT_SPLIT
 from tasks.control.task import make as make_control
-from tasks.measuring import protocol
 from tasks.measuring.arrays import ArrayTask
 from tasks.measuring.protocol import Measurement, Trial
 from tasks.measuring.static import measure_static
@@ -197,10 +195,6 @@ def test_no_pass_is_wider_than_the_batch_whatever_the_number_of_examples_steps_a
         trial = Trial(Threat("pixels", "linf", 0.1), attack, batch_size=8, queue=queue, curve=CURVE)
         measure_static(many, victim, trial, Ledger())
         assert victim.widest == 8
-
-
-def test_both_sides_name_the_columns_alike() -> None:
-    assert (protocol.BUDGET_PREFIX, protocol.NEAREST) == (results.BUDGET_PREFIX, results.NEAREST)
 
 
 class Policy:
