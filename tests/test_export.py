@@ -151,7 +151,7 @@ def test_the_hub_understands_the_card(board: Board) -> None:
     found = {(one.dataset_type, one.metric_name): one for one in results}
     assert len(found) == len(results) == 9
     one = found["image-digits", "accuracy under pixels-linf:0.1"]
-    assert (one.task_type, one.metric_type, one.metric_value) == ("image-classification", "accuracy", 0.675)
+    assert (one.task_type, one.metric_type, one.metric_value) == ("other", "accuracy", 0.675)
     assert one.source_url == "https://example.org/board"
     assert found["speech-digits", "clean word error rate"].metric_value == pytest.approx(0.0375)
 

@@ -113,6 +113,8 @@ def test_rows_say_ties_levels_and_bounds() -> None:
     entries, lines = standings(7, 8)
     listing = across_listing([msgspec.structs.replace(row, rank=RankInterval(1, 2)) for row in entries], lines)
     row = dict(zip([column.key for column in listing.columns], listing.rows[0], strict=True))
+    assert "evaluations" in row
+    assert "time" not in row  # only the journal of a run folder knows it
     assert row["rank"][1:] == ("1\N{EN DASH}2", "2 tied")
     assert row["robust"] == (0.99965, "≤1.00", 0.1, 0.9)
     assert row["level"] == ("claimed",)

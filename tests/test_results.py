@@ -111,7 +111,7 @@ def test_a_threat_reads_apart() -> None:
     assert without_access("observations-linf:0.3*0.25@gradient") == "observations-linf:0.3*0.25"
     texts = ("pixels-linf:0.1@gradient<=100", "pixels-linf:0.1@scores", "pixels-linf:0.1", "none")
     assert [access_of(text) for text in texts] == ["gradient", "scores", "gradient", ""]
-    for text in ("pixels-linf:0.1@gradient#0", "pixel-linf:0.1", ""):
+    for text in ("pixels-linf:0.1@gradient#0", "pixels:0.1", ""):
         with pytest.raises(ResultError):
             access_of(text)
         with pytest.raises(ResultError):

@@ -81,7 +81,7 @@ def open_bundle(
     """Reads a folder or a zip strictly.
 
     benchmark: the version that is accepted, any where None. metrics: what tasks measure, by task; records of a task
-    that is not named are held to what accuracy and word error rate are. Raises BundleError that says what was
+    that is not named are held to what accuracies and error rates are. Raises BundleError that says what was
     expected, what came and where, and StoreError where the disk fails.
     """
     limits = limits or Limits()

@@ -21,7 +21,7 @@ LONGEST_WORD: Final = 300
 LONGEST_REASON: Final = 20_000
 MOST_COLUMNS: Final = 32
 _SHARE: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-WORD_ERRORS: Final = ("WER", "word error rate")
+ERROR_RATES: Final = ("WER", "word error rate")
 
 
 def read_record(data: bytes, path: str, manifest: BundleManifest, metric: Metric | None) -> Result:
@@ -125,11 +125,11 @@ def _value_faults(name: str, values: tuple[float, ...], weights: tuple[float, ..
             yield f"{name}: accuracy counts 0 or 1 an example, found {_first(values, (0.0, 1.0))}"
         if any(weight != 1.0 for weight in weights):
             yield f"weights: accuracy weighs every example 1, found {_first(weights, (1.0,))}"
-    elif metric.name in WORD_ERRORS:
+    elif metric.name in ERROR_RATES:
         if (metric.floor, metric.ceiling) != (1.0, 0.0):
             yield f"metric: {metric.name} runs from 1 to 0, found {metric.floor} to {metric.ceiling}"
         if any(number < 0 or not number.is_integer() for number in (*values, *weights)):
-            yield f"{name}: word errors and words are whole numbers of at least 0"
+            yield f"{name}: errors and what may be wrong are whole numbers of at least 0"
 
 
 def _first(values: Iterable[float], allowed: tuple[float, ...]) -> float:

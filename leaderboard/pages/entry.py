@@ -20,7 +20,7 @@ from leaderboard.scoring.rows import CellRow, EntryRow, TaskRow, ThreatRow
 from leaderboard.scoring.statistics import RankInterval
 
 
-_LIMIT: Final = re.compile(r"(?:<=|#)([1-9][0-9]*)$")  # as threats end, `pixels-linf:0.1@scores<=1000`
+_LIMIT: Final = re.compile(r"(?:<=|#)([1-9][0-9]*)$")  # as threats end, `SURFACE-linf:0.1@scores<=1000`
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from leaderboard.pages.links import Links
 from leaderboard.printing import wording
+from leaderboard.records.record import BUDGET_PREFIX
 
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ STYLE: Final = "board.css"
 TABLES: Final = "tables.js"
 LISTING: Final = "listing.js"
 COPY: Final = "copy.js"
-# Columns that say nothing per unit of weight, which is a word in speech: curves show the first, the others are of a
-# whole utterance.
-_HIDDEN: Final = ("budget_x", "snr_db", "reached_target")
+# Columns that say nothing per unit of weight: curves show the first, the others are of a whole example.
+_HIDDEN: Final = (BUDGET_PREFIX, "snr_db", "reached_target")
 
 
 def render(
@@ -68,7 +68,7 @@ def content_policy(style: str, *scripts: str, connect: bool = False) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text as the start of a sentence: `word error rate` begins with a capital, `WER` stays."""
+    """A text as the start of a sentence: `error rate` begins with a capital, `WER` stays."""
     return text[:1].upper() + text[1:]
 
 

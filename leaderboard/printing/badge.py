@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Any, Final
+from typing import Any
 
 from adversarial.errors import UnknownName
 from leaderboard.printing import wording
 from leaderboard.scoring.rows import Board, EntryRow, TaskBoard, TaskRow
 from leaderboard.scoring.statistics import RankInterval
-
-
-HUB_TASKS: Final = {
-    "image": "image-classification",
-    "speech": "automatic-speech-recognition",
-    "sentiment": "text-classification",
-    "control": "reinforcement-learning",
-}
-_METRICS: Final = {"accuracy": "accuracy", "WER": "wer", "return": "mean_reward"}
 
 
 def badge_of(board: Board, entry: str, task: str = "") -> str:
@@ -84,10 +75,9 @@ def model_card(board: Board, entry: str, url: str = "") -> str:
 
 
 def _result(board: Board, task: TaskBoard, row: TaskRow, url: str) -> list[str]:
-    kind = HUB_TASKS.get(task.task.partition("-")[0], "other")
     lines = [
         "  - task:",
-        f"      type: {_text(kind)}",
+        '      type: "other"',  # none of the Hub's own: a board takes any task, and knows its name alone
         f"      name: {_text(task.task)}",
         "    dataset:",
         f"      type: {_text(task.task)}",
@@ -97,14 +87,13 @@ def _result(board: Board, task: TaskBoard, row: TaskRow, url: str) -> list[str]:
         "    metrics:",
     ]
     name = task.metric.name if task.metric is not None else "metric"
-    hub = _METRICS.get(name, name)
     if row.clean is not None:
-        lines += _metric(hub, f"clean {name}", row.clean.metric)
+        lines += _metric(name.lower(), f"clean {name}", row.clean.metric)
     ranking = row.ranking
     if ranking is not None and ranking.robust is not None:
         # An incomplete worst case is only a bound, and a card cannot say so but in the name.
         bound = " (at best)" if ranking.problems else ""
-        lines += _metric(hub, f"{name} under {ranking.threat}{bound}", ranking.robust.metric)
+        lines += _metric(name.lower(), f"{name} under {ranking.threat}{bound}", ranking.robust.metric)
         lines += _metric("robust_quality", f"robust quality under {ranking.threat}{bound}", ranking.robust.quality)
     if lines[-1] == "    metrics:":
         return []

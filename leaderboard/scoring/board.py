@@ -16,7 +16,7 @@ from leaderboard.records.threats import without_access
 from leaderboard.scoring.cells import cell_rows, figure, total
 from leaderboard.scoring.rows import Board, CurvePoint, Origin, TaskBoard, TaskRow, ThreatRow
 from leaderboard.scoring.scores import TaskScore, ThreatScore, score
-from leaderboard.scoring.standings import Samples, ranked
+from leaderboard.scoring.standings import BoardSamples, ranked
 from leaderboard.scoring.statistics import quality_interval, rank_intervals, ratio_interval
 
 
@@ -24,7 +24,7 @@ class ScoredBoard(NamedTuple):
     """A board, and the outcomes of examples that entries are compared by."""
 
     board: Board
-    samples: Samples
+    samples: BoardSamples
 
 
 def build_board(
@@ -51,7 +51,7 @@ def scored_board(
     for one in score(plan, results, journal):
         scores.setdefault(one.task, {})[one.entry] = one
     threats = {task: _ranking_threat(plan, task) for task in scores}
-    samples = Samples(
+    samples = BoardSamples(
         robust={
             task: {entry: sample for entry, one in here.items() if (sample := one.ranked(threats[task])) is not None}
             for task, here in scores.items()

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from leaderboard.scoring.rows import TaskLine
-from leaderboard.scoring.standings import Samples
+from leaderboard.scoring.standings import BoardSamples
 from leaderboard.scoring.statistics import Difference, difference
 
 
@@ -53,7 +53,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def compare(
     suite: str,
     lines: Mapping[str, Sequence[TaskLine]],
-    samples: Samples,
+    samples: BoardSamples,
     baseline: str = BASELINE,
     entries: Sequence[str] | None = None,
 ) -> Comparison:
@@ -97,7 +97,7 @@ def summarise(changes: Sequence[Change]) -> str:
     return "; ".join(parts)
 
 
-def _change(task: str, one: TaskLine | None, other: TaskLine | None, baseline: str, samples: Samples) -> Change:
+def _change(task: str, one: TaskLine | None, other: TaskLine | None, baseline: str, samples: BoardSamples) -> Change:
     if one is None or other is None:
         reason = "not measured" if one is None else f"{baseline} was not measured"
         return Change(task, "no result", None, None, reason)

@@ -30,7 +30,7 @@ class Ranks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class BoardSamples:
     """Per-example outcomes behind a board, by task and entry. robust: what ranks; entries that nothing ranks are left
     out. clean: the clean passes."""
 

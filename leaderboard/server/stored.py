@@ -18,7 +18,7 @@ from leaderboard.records.canonical import ResultError
 from leaderboard.records.record import Result
 from leaderboard.scoring.rows import Origin, TaskBoard, TaskLine, TaskRow
 from leaderboard.scoring.samples import mismatch, sample_of
-from leaderboard.scoring.standings import Samples
+from leaderboard.scoring.standings import BoardSamples
 from leaderboard.scoring.statistics import Sample
 from leaderboard.server.state import ServerState
 
@@ -47,7 +47,7 @@ def task_rows(state: ServerState, lines: Sequence[TaskLine]) -> dict[str, TaskRo
     return found
 
 
-def samples(state: ServerState, lines: Mapping[str, Sequence[TaskLine]]) -> Samples:
+def samples(state: ServerState, lines: Mapping[str, Sequence[TaskLine]]) -> BoardSamples:
     """The outcomes of some entries, given by task. Nothing ranks those that have no rank."""
     robust: dict[str, dict[str, Sample]] = {task: {} for task in lines}
     clean: dict[str, dict[str, Sample]] = {task: {} for task in lines}
@@ -62,7 +62,7 @@ def samples(state: ServerState, lines: Mapping[str, Sequence[TaskLine]]) -> Samp
                     robust[task][line.entry] = unpack(ranking, known)
                 if usual:
                     clean[task][line.entry] = unpack(usual, known)
-    return Samples(robust, clean)
+    return BoardSamples(robust, clean)
 
 
 def bundles_of(state: ServerState, origin: Origin) -> tuple[Bundle, ...]:
