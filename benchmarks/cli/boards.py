@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import click
 
 from adversarial.errors import DataError
 from benchmarks.cli.data import FOLDER
-from benchmarks.cli.options import F, json_option, out_option
+from benchmarks.cli.options import F, json_option, out_option, plugin_option
 
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @suite_option
+@plugin_option
 @out_option
-def site(directory: Path, suite: str | None, out: Path) -> None:
+def site(directory: Path, suite: str | None, plugins: tuple[Path, ...], out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
     from benchmarks.originals import originals_of
     from leaderboard.pages.site import SiteSource, write_site
@@ -79,7 +80,7 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
         return folder.read_artifact(result.id, digest) if (folder.cells / name).is_file() else None
 
     own = [open_data(one) for one in sorted((out / FOLDER).glob("[!.]*")) if is_prepared(one)]
-    source = SiteSource(plan, results, folder.journal(), read, originals_of(own), _levels(results))
+    source = SiteSource(plan, results, folder.journal(), read, originals_of(own), _levels(results, plugins))
     click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
 
 
@@ -90,8 +91,11 @@ def site(directory: Path, suite: str | None, out: Path) -> None:
 @click.option("--cells", is_flag=True, help="A row for each cell, too.")
 @click.option("--file", "target", type=click.Path(path_type=Path, dir_okay=False), help="Where to; printed otherwise.")
 @suite_option
+@plugin_option
 @out_option
-def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: Path) -> None:
+def export(
+    kind: str, cells: bool, target: Path | None, suite: str | None, plugins: tuple[Path, ...], out: Path
+) -> None:
     """Write the board as a table, one row for each entry, task and threat."""
     from leaderboard.printing.export import csv_text, export_rows, json_bytes, parquet_bytes
     from leaderboard.records.files import write_whole
@@ -103,7 +107,7 @@ def export(kind: str, cells: bool, target: Path | None, suite: str | None, out: 
     folder = RunFolder(out)
     plan = folder.read_plan(_suite(folder, suite))
     results = folder.results(plan)
-    board = build_board(plan, results, folder.journal(), _levels(results))
+    board = build_board(plan, results, folder.journal(), _levels(results, plugins))
     rows = export_rows(board, cells=cells)
     match kind:
         case "csv":
@@ -155,13 +159,16 @@ def _board(folder: RunFolder, suite: str) -> Board:
     return build_board(plan, folder.results(plan), folder.journal())
 
 
-def _levels(results: Mapping[str, Result]) -> dict[str, str]:
+def _levels(results: Mapping[str, Result], plugins: Sequence[Path]) -> dict[str, str]:
     """The entries that are models which ship with the benchmark, by the hashes of their files."""
     from benchmarks.catalog import catalog
     from tasks.models.cards import model_hash
 
     shipped = {
-        (task.name, name, model_hash(Path(task.folder) / name)) for task in catalog().tasks() for name in task.models
+        (task.name, name, model_hash(folder))
+        for task in catalog(plugins).tasks()
+        for name in task.models
+        if (folder := Path(task.folder) / name).is_dir()  # a plugin's may not be trained yet
     }
     cells = [result.cell for result in results.values()]
     others = {cell.model for cell in cells if (cell.task, cell.model, cell.model_hash) not in shipped}
@@ -175,7 +182,7 @@ def _suite(folder: RunFolder, suite: str | None) -> str:
     plans = folder.plans()
     if not plans:
         raise DataError("no board here yet; measure one with `robustarena run mini`, or name its folder with --out")
-    plain = [name for name in plans if "-" not in name.partition("@")[2]]
+    plain = [name for name in plans if not {"-", "+"} & set(name.partition("@")[2])]
     if len(plans) == 1 or len(plain) == 1:
         return plain[0] if plain else plans[0]
     raise click.UsageError(f"the folder holds several boards; choose one with --suite: {', '.join(plans)}")

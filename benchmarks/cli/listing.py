@@ -86,6 +86,8 @@ def _facts(registry: Registry, entry: Any) -> Row:
 def _model_summary(folder: Path) -> str:
     from tasks.models.cards import read_card
 
+    if not folder.is_dir():
+        return "not trained yet"  # a plugin's
     card = read_card(folder)
     clean = ", ".join(f"clean {name} {value:.3f}" for name, value in card.clean.items())
     return f"{card.architecture}, {clean}, clean loss {card.clean_loss:.3f}"

@@ -119,6 +119,7 @@ def serve(
     help="Seconds until a dead worker's job is another's.",
 )
 @prepared_option
+@plugin_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def worker(
     store: Path,
@@ -128,6 +129,7 @@ def worker(
     memory: float,
     lease: float,
     data: tuple[Path, ...],
+    plugins: tuple[Path, ...],
     command: tuple[str, ...],
 ) -> None:
     """Verify what was submitted, one bundle at a time; run as many workers as there are machines.
@@ -144,6 +146,7 @@ def worker(
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         given = [part for one in data for part in ("--data", str(one.resolve()))]
+        given += [part for one in plugins for part in ("--plugin", str(one.resolve()))]
         settings = WorkerSettings(
             folder=store,
             command=command or (sys.executable, *VERIFY, *given),
