@@ -14,10 +14,11 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
-from model_sources import registry, source_of
+from model_sources import load_model, registry, source_of, task_named
 
 from adversarial.errors import InvalidOption
-from benchmarks.checking.checks import LOOKS
+from adversarial.inputs import Scores
+from benchmarks.checking.checks import CHECKS
 from benchmarks.checking.report import Report, check_model
 from benchmarks.cli.main import cli
 from tasks.image.model import ARCHITECTURES
@@ -76,10 +77,32 @@ def test_reference_models_are_sound(task: str) -> None:
     report = checked(f"{task}/undefended", task)
     assert report.ok
     assert {check.level for check in report.checks} == {"ok"}
-    expected = {"loads", "evaluation-mode", "scores", "weights", "clean", *LOOKS}
+    expected = {"loads", "evaluation-mode", "scores", "weights", "clean", *CHECKS}
     assert {check.name for check in report.checks} == expected - (set() if task == "sentiment-reviews" else {"vectors"})
     assert len(report.hash) == 64
     assert report.carried
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_task_says_of_its_models_is_true_of_them(task: str) -> None:
+    domain, victim = task_named(task), load_model(f"{task}/undefended", task).victim
+    inputs, goal = domain.sample(4, CPU)
+    assert len(inputs) == 4
+    scores = victim(inputs)
+    assert domain.fault(scores, inputs, 0) == ""
+    assert goal is None or bool(torch.isfinite(goal.loss(scores, "ce")).all())
+    classes = domain.interface.classes
+    assert classes == (scores.values.shape[1] if scores.values.ndim == 2 else None)
+    short = Scores(scores.values[..., :-1], scores.mask)
+    assert "scores have the shape [4" in domain.fault(short, inputs, 0)
+    if classes is not None:  # what stands for no class comes after those
+        longer = Scores(torch.cat([scores.values, scores.values[:, :1]], 1))
+        assert domain.fault(longer, inputs, 1) == ""
+        assert domain.fault(longer, inputs, 0)
+    wrapped = domain.wrap(victim.module.train().requires_grad_(True))  # type: ignore[attr-defined]
+    assert not any(part.training for part in wrapped.module.modules())
+    assert not any(weight.requires_grad for weight in wrapped.module.parameters())
+    assert torch.equal(wrapped(inputs).values, scores.values)
 
 
 def test_models_of_transformers_are_sound(tmp_path: Path) -> None:

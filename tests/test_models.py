@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from adversarial.errors import ModelError, UnknownName
 from benchmarks.catalog import catalog
-from tasks.image.task import ImageDigits
+from tasks.image.task import make
 from tasks.models.cards import read_card, weights_hash
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> None:
-    ImageDigits().load_victim(folder, torch.device("cpu"))
+    make().load_victim(folder, torch.device("cpu"))
 
 
 def rewrite(folder: Path, tensors: dict[str, torch.Tensor]) -> None:

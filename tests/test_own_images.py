@@ -189,11 +189,11 @@ def test_models_that_do_not_read_the_data_say_so(arena: Arena, tmp_path: Path) -
     done = invoke("run", "mini@1", "--task", IMAGE, "--data", arena.source, "--out", tmp_path)
     assert isinstance(done.exception, InvalidOption)
     assert "the reference models of image-digits do not read these data; bring a model" in str(done.exception)
-    with pytest.raises(ModelError, match=r"undefended does not read pictures of \[3, 12, 12\]"):
+    with pytest.raises(ModelError, match=r"undefended does not read pixels, float32 \[batch, 3, 12, 12\]"):
         load_model(f"{IMAGE}/undefended", IMAGE, arena.data)
     arguments = {"width": 8, "pixels": 3 * 12 * 12, "classes": 3}
     save(Perceptron(**arguments), tmp_path / "three", task=IMAGE, architecture="perceptron", arguments=arguments)
-    with pytest.raises(ModelError, match=r"answers \[1, 3\] to one picture, and the data have 4 classes"):
+    with pytest.raises(ModelError, match=r"scores have the shape \[1, 3\], expected \[1, 4\]; the data want logits"):
         load_model(f"torch:{tmp_path / 'three'}", IMAGE, arena.data)
     hf_models.save_image(tmp_path / "digits")
     with pytest.raises(ModelError, match="no output is called 'blue'"):

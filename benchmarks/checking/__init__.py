@@ -1,1 +1,1 @@
-"""Looking at a model before it is measured."""
+"""Checking a model before it is measured."""

@@ -1,4 +1,4 @@
-"""What is looked at in a model before it is measured, each look a few passes on a handful of examples."""
+"""What is checked in a model before it is measured, each with a few passes on a handful of examples."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from adversarial.victims import EmbeddingVictim, Victim
 
 
 SAME: Final = 1e-6  # of the scores' size: two passes of one model on the same inputs
-VECTORS: Final = 1e-4  # of the scores' size: words read as ids and as vectors
+VECTORS: Final = 1e-4  # of the scores' size: inputs read as ids and as vectors
 
 Level = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. detail: what was found. advice: what to do, for notes and problems."""
+    """One thing that was checked. detail: what was found. advice: what to do, for notes and problems."""
 
     name: str
     level: Level
@@ -31,7 +31,7 @@ class Check:
     advice: str = ""
 
 
-Look = Callable[[Victim, Inputs, Scores, Goal], Check | None]
+CheckFunction = Callable[[Victim, Inputs, Scores, Goal], Check | None]
 
 
 def evaluation_mode(victim: Victim) -> Check:
@@ -121,14 +121,14 @@ def batching(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Chec
 
 
 def gradient(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Check:  # noqa: ARG001
-    """Whether a gradient of the goal's loss reaches pixels, samples, observations or word vectors."""
+    """Whether a gradient of the goal's loss reaches the inputs, or the vectors of their ids."""
     blind = "only attacks that need no gradient can be run; the others are n/a"
     if not victim.differentiable:
         return Check("gradient", "note", "the model says that it is not differentiable", blind)
     values = inputs.values
     if not values.is_floating_point():
         if not isinstance(victim, EmbeddingVictim):
-            return Check("gradient", "note", "the model reads word ids and no word vectors", f"{blind}: offer embed()")
+            return Check("gradient", "note", "the model reads ids and no vectors of them", f"{blind}: offer embed()")
         values = victim.embed(values)
     variable = values.detach().clone().requires_grad_(True)
     losses = goal.loss(victim(Inputs(variable, inputs.mask)), "ce")
@@ -156,7 +156,7 @@ def gradient(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Chec
 
 
 def vectors(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Check | None:  # noqa: ARG001
-    """Whether word ids and their vectors get the same scores; None where the victim reads one of them only."""
+    """Whether ids and their vectors get the same scores; None where the victim reads one of them only."""
     if inputs.values.is_floating_point() or not isinstance(victim, EmbeddingVictim):
         return None
     with torch.no_grad():
@@ -165,10 +165,10 @@ def vectors(victim: Victim, inputs: Inputs, scores: Scores, goal: Goal) -> Check
         return Check(
             "vectors",
             "problem",
-            f"words and their vectors are answered differently, by {gap:.2g} of the scores' size",
-            "embed() must give what the model makes of word ids itself",
+            f"ids and their vectors are answered differently, by {gap:.2g} of the scores' size",
+            "embed() must give what the model makes of ids itself",
         )
-    return Check("vectors", "ok", "words and their vectors are answered alike")
+    return Check("vectors", "ok", "ids and their vectors are answered alike")
 
 
 def weights_unchanged(before: tuple[int, ...], after: tuple[int, ...]) -> Check:
@@ -192,7 +192,7 @@ def _gap(one: Tensor, other: Tensor) -> float:
     return float(torch.nan_to_num(gap, nan=float("inf")))
 
 
-LOOKS: Final[Mapping[str, Look]] = {
+CHECKS: Final[Mapping[str, CheckFunction]] = {
     "range": value_range,
     "same-again": same_again,
     "batching": batching,

@@ -79,4 +79,4 @@ def report_text(report: Report) -> str:
     problems = sum(found.level == "problem" for found in report.checks)
     verdict = f"{problems} problem{'s' * (problems > 1)}" if problems else "nothing is wrong"
     unmeasured = "" if report.carried or problems else "; a bundle does not carry it, so its entry stays claimed"
-    return "\n".join([*lines, f"{verdict}, looked at in {report.seconds:.1f} s{unmeasured}"])
+    return "\n".join([*lines, f"{verdict}, checked in {report.seconds:.1f} s{unmeasured}"])

@@ -70,7 +70,7 @@ def submit(
 ) -> None:
     """Measure MODEL on a suite, pack the evidence into a signed bundle, and tell where the model stands.
 
-    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP or python:FILE:FUNCTION. It is looked at as by `robustarena check`
+    MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP or python:FILE:FUNCTION. It is checked as by `robustarena check`
     first. Cells that are measured already are not measured again.
     """
     from benchmarks.catalog import catalog
@@ -89,7 +89,7 @@ def submit(
     check_entry(facts, found, registry)
     private = signing_key(key)
     data = None if own is None else own.prepared(task, out / FOLDER)
-    submission = _looked_at(source, facts, registry, data, despite_problems)
+    submission = _checked(source, facts, registry, data, despite_problems)
     settings = Settings(limit=limit, data=data)
     cells, folder = cells_of(submission, found, registry, settings), RunFolder(out)
     plan = folder.extend_plan(as_plan(found, cells, settings))
@@ -114,7 +114,7 @@ def submit(
 
 
 def _token(to: str | None) -> str:
-    """The token for a server that a bundle is to be sent to; both are looked at before anything is measured."""
+    """The token for a server that a bundle is to be sent to; both are checked before anything is measured."""
     if to is None:
         return ""
     from benchmarks.submitting.sending import checked_server, checked_token
@@ -135,10 +135,10 @@ def _facts(name: str, task: str, defense: str, link: str, licence: str) -> Entry
         raise InvalidOption(str(error)) from None
 
 
-def _looked_at(
+def _checked(
     source: Source, facts: EntryFacts, registry: Registry, data: OwnData | None, despite_problems: bool
 ) -> Submission:
-    """The model, after a look at it. Raises ModelError where something is wrong with it, or it is never the same."""
+    """The model, once it is checked. Raises ModelError where something is wrong with it, or it is never the same."""
     import torch
 
     from adversarial.errors import ModelError

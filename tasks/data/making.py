@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adversarial.entries import TaskEntry
 from adversarial.errors import InvalidOption
 from adversarial.registry import resolve
 from tasks.data import OwnData
-from tasks.measuring.protocol import Task
+
+
+if TYPE_CHECKING:
+    from tasks.measuring.protocol import Task
 
 
 def task_of(entry: TaskEntry, data: OwnData | None = None) -> Task:

@@ -72,3 +72,9 @@ class StaticTask(Protocol):
 
     def evidence(self, inputs: list[Inputs]) -> dict[str, Tensor]:
         """The disturbed examples, in the order of the data, as tensors to store."""
+
+
+def first_examples(task: StaticTask, count: int, device: torch.device) -> tuple[Inputs, Goal]:
+    """Some examples of the test split in one batch, and the goal to make them wrong."""
+    (batch,) = task.batches("test", count, count, device)
+    return batch.inputs, task.goal(batch, "flip")

@@ -20,8 +20,9 @@ from adversarial.spaces.protocol import Space
 from adversarial.threats import Threat
 from adversarial.victims import ModuleVictim, Victim
 from leaderboard.records.metric import Metric
-from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
+from tasks.measuring.batches import Batch, Outcomes, first_examples
+from tasks.measuring.classes import class_fault, class_outcomes
+from tasks.measuring.protocol import Defense, GoalName, Measurement, ModelInterface, Rescored, Trial
 from tasks.measuring.rescoring import rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -46,13 +47,15 @@ class Labelled:
 class Classification:
     """A classification task; accuracy.
 
-    name: as registered. load: a split by its name, the same object each time. data_hash: a split's. surface: where it
+    name: as registered. interface: what it wants of a model. load: a split by its name, the same object each time.
+    data_hash: a split's. surface: where it
     can be attacked. space: from (inputs, threat) on that surface. architectures: by the name that a card gives.
     trained: the name and the arguments of the architecture that recipes train. stored_as: the name of the tensor of
     adversarial examples: pages show `images` as pictures.
     """
 
     name: str
+    interface: ModelInterface
     load: Callable[[str], Labelled]
     data_hash: Callable[[str], str]
     surface: str
@@ -64,7 +67,16 @@ class Classification:
     metric: Metric = ACCURACY
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
-        return ModuleVictim(build(self.architectures, folder, read_card(folder)).to(device))
+        return self.wrap(build(self.architectures, folder, read_card(folder)).to(device))
+
+    def wrap(self, module: nn.Module) -> Victim:
+        return ModuleVictim(module)
+
+    def sample(self, count: int, device: torch.device) -> tuple[Inputs, Goal]:
+        return first_examples(self, count, device)
+
+    def fault(self, scores: Scores, inputs: Inputs, others: int) -> str:  # noqa: ARG002
+        return class_fault(scores, self.interface.classes, others)
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         return measure_static(self, victim, trial, ledger)
@@ -82,12 +94,7 @@ class Classification:
         return Flip(torch.tensor(cast("tuple[int, ...]", batch.truth), device=batch.inputs.values.device))
 
     def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
-        decisions = scores.values.argmax(1).tolist()
-        finite = scores.finite().tolist()
-        right = tuple(
-            float(ok and decision == label) for ok, decision, label in zip(finite, decisions, batch.truth, strict=True)
-        )
-        return Outcomes(right, (1.0,) * len(right), {})
+        return class_outcomes(scores, batch.truth)
 
     def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
         return {}

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversarial.diagnostics import Finding
 from adversarial.errors import InvalidOption
-from adversarial.inputs import Inputs
+from adversarial.goals import Goal
+from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
 from adversarial.threats import Threat
@@ -111,6 +112,16 @@ class Rescored:
     over: tuple[bool, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelInterface:
+    """What a task wants of a model. inputs, scores: in words, with types, shapes and ranges. classes: of its decisions,
+    None where it makes none among classes."""
+
+    inputs: str
+    scores: str
+    classes: int | None = None
+
+
 @runtime_checkable
 class Task(Protocol):
     """A domain. One is made by the function that its registry entry names."""
@@ -125,8 +136,23 @@ class Task(Protocol):
     def recipes(self) -> Mapping[str, Recipe]:
         """How each reference model is trained, by name."""
 
+    @property
+    def interface(self) -> ModelInterface:
+        """What it wants of a model, on the data that it is made of."""
+
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
         """The model of a folder with `model.safetensors` and `card.json`; raises ModelError."""
+
+    def wrap(self, module: nn.Module) -> Victim:
+        """A module from the task's inputs to its scores as a victim, in evaluation mode and frozen."""
+
+    def sample(self, count: int, device: torch.device) -> tuple[Inputs, Goal | None]:
+        """Some examples of the test split in one batch, and the goal to make them wrong; None where the model's own
+        decisions are what is right."""
+
+    def fault(self, scores: Scores, inputs: Inputs, others: int) -> str:
+        """What is wrong with the form of float32 scores [batch, ...] that a model answers to such inputs; empty where
+        nothing is. others: scores after those of the classes, for what the model says that is none of them."""
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         """Attacks every example and judges the result; the ledger counts the attack's share alone.

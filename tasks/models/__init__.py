@@ -52,53 +52,6 @@ ENTRIES: Final = (
 )
 
 
-_SYMBOLS: Final = (
-    "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, bool "
-    "[batch, frames]"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a task wants of a victim, in words, and `classes`: of its decisions, None where it transcribes."""
-
-    inputs: str
-    scores: str
-    classes: int | None = None
-
-
-EXPECTED: Final[Mapping[str, Expected]] = {
-    "image-digits": Expected("pixels, float32 [batch, 1, 8, 8] in [0, 1]", "logits [batch, 10]", 10),
-    "speech-digits": Expected(
-        "samples at 8 kHz, float32 [batch, samples] in [-1, 1), and their mask, bool [batch, samples]",
-        _SYMBOLS,
-    ),
-    "sentiment-reviews": Expected(
-        "word ids, int64 [batch, words] (tasks.sentiment.words.bundled() knows the words), or word vectors, and their "
-        "mask, bool [batch, words]",
-        "logits [batch, 2], negative and positive",
-        2,
-    ),
-    "control-cartpole": Expected(
-        "observations in the environment's units, float32 [batch, 4]", "logits of the actions, [batch, 2]", 2
-    ),
-}
-
-
-def expected_of(task: str, data: OwnData | None = None) -> Expected | None:
-    """What a task wants, on a user's own data where they are given; None for a task that is not known."""
-    found = EXPECTED.get(task)
-    if found is None or data is None:
-        return found
-    if task == "sentiment-reviews":
-        return replace(found, scores=f"logits [batch, 2], {' and '.join(data.manifest.classes)}")
-    if task == "image-digits":
-        shape, classes = data.manifest.shape, len(data.manifest.classes)
-        sides = ", ".join(map(str, shape))
-        return Expected(f"pixels, float32 [batch, {sides}] in [0, 1]", f"logits [batch, {classes}]", classes)
-    return Expected(found.inputs.replace("8 kHz", f"{data.manifest.rate_hz} Hz"), found.scores)
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a model comes from: `kind:location`, or `kind:location:attribute` (a function's name, an activation)."""

@@ -7,17 +7,23 @@ import hashlib
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, RobustArenaError
-from adversarial.victims import ModuleVictim, Victim
+from adversarial.victims import Victim
 from tasks.data import OwnData
-from tasks.models import LoadedModel, Source, expected_of
+from tasks.data.making import task_of
+from tasks.models import LoadedModel, Source
 from tasks.models.identity import weights_hash
 from tasks.models.neighbours import Neighbours
+
+
+if TYPE_CHECKING:
+    from tasks.measuring.protocol import Task
 
 
 def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
@@ -40,7 +46,7 @@ def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | 
             raise
         except (Exception, SystemExit) as error:
             raise ModelError(f"{path}: {source.attribute}() raised {type(error).__name__}: {error}") from error
-    victim = _victim(made, source, task.name, device, data)
+    victim = _victim(made, source, task_of(task, data), device)
     facts = {"file": path.name, "function": source.attribute}
     return LoadedModel(source, victim, _identity(victim, source, neighbours), {}, facts)
 
@@ -65,19 +71,12 @@ def _unknown(path: Path, name: str, module: ModuleType) -> str:
     return f"{path} has no function {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _victim(made: object, source: Source, task: str, device: torch.device, data: OwnData | None) -> Victim:
+def _victim(made: object, source: Source, task: Task, device: torch.device) -> Victim:
     if isinstance(made, nn.Module):
-        if task == "speech-digits":
-            from tasks.speech.model import SpeechVictim
-
-            return SpeechVictim(made.to(device))
-        if task == "sentiment-reviews" and callable(getattr(made, "embed", None)):
-            from tasks.sentiment.victims import ReviewVictim
-
-            return ReviewVictim(made.to(device))
-        return ModuleVictim(made.to(device))
+        return task.wrap(made.to(device))
     if isinstance(made, Victim):
         return made
-    expected = expected_of(task, data)
-    wanted = f" from {expected.inputs} to {expected.scores}" if expected is not None else ""
-    raise ModelError(f"{source} returned {type(made).__name__}; expected a torch module{wanted}, or a Victim")
+    raise ModelError(
+        f"{source} returned {type(made).__name__}; expected a torch module from {task.interface.inputs} to "
+        f"{task.interface.scores}, or a Victim"
+    )

@@ -5,22 +5,24 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
 from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
-from adversarial.inputs import Inputs
-from adversarial.registry import resolve
 from adversarial.victims import Victim
 from tasks.data import OwnData
-from tasks.measuring.protocol import Task
+from tasks.data.making import task_of
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
 from tasks.models.folders import without_weights
 from tasks.models.weights import save_weights
+
+
+if TYPE_CHECKING:
+    from tasks.measuring.protocol import Task
 
 
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
@@ -36,10 +38,10 @@ def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | 
     card = _checked(read_card(folder), folder)
     if card.task != task.name:
         raise ModelError(f"{folder} is a model of {card.task}, not of {task.name}; its {CARD_FILE} says so")
-    made: Task = resolve(task.code)()
+    made = task_of(task, data)
     victim = made.load_victim(folder, device)
     if data is not None:
-        _check_reads(victim, data, folder, device)
+        _check_reads(made, victim, folder, device)
     files: Mapping[str, Path] = {name: folder / name for name in (WEIGHTS_FILE, CARD_FILE)}
     facts: dict[str, str | int | float] = {"architecture": card.architecture, "defense": card.defense}
     module = getattr(victim, "module", None)
@@ -109,21 +111,13 @@ def _checked(card: Card, folder: Path) -> Card:
     return card
 
 
-def _check_reads(victim: Victim, data: OwnData, folder: Path, device: torch.device) -> None:
+def _check_reads(task: Task, victim: Victim, folder: Path, device: torch.device) -> None:
     """Whether a registered architecture reads a user's own data, before an hour goes by."""
-    manifest = data.manifest
-    if manifest.rate_hz and not manifest.reference_models:
-        raise ModelError(
-            f"{folder}: the architectures of {manifest.task} hear digits at 8 kHz, and these data are "
-            f"{manifest.rate_hz} Hz or other words; bring the model as hf: or python:"
-        )
-    if not manifest.shape:
-        return
-    wanted = [1, len(manifest.classes)]
+    inputs, _ = task.sample(1, device)
     try:
         with torch.no_grad():
-            found = list(victim(Inputs(torch.zeros(1, *manifest.shape, device=device))).values.shape)
+            scores = victim(inputs)
     except RuntimeError as error:
-        raise ModelError(f"{folder} does not read pictures of {list(manifest.shape)}: {str(error)[:200]}") from None
-    if found != wanted:
-        raise ModelError(f"{folder} answers {found} to one picture, and the data have {wanted[1]} classes")
+        raise ModelError(f"{folder} does not read {task.interface.inputs}: {str(error)[:200]}") from None
+    if fault := task.fault(scores, inputs, 0):
+        raise ModelError(f"{folder}: {fault}; the data want {task.interface.scores}")

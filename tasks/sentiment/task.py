@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,11 +18,12 @@ from adversarial.inputs import Inputs, Scores
 from adversarial.ledger import Ledger
 from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
-from adversarial.victims import EmbeddingVictim, Victim
+from adversarial.victims import EmbeddingVictim, ModuleVictim, Victim
 from leaderboard.records.metric import Metric
 from tasks.data import OwnData
-from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
+from tasks.measuring.batches import Batch, Outcomes, first_examples
+from tasks.measuring.classes import class_fault, class_outcomes
+from tasks.measuring.protocol import Defense, GoalName, Measurement, ModelInterface, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -31,7 +32,7 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.sentiment import custom_data as reviews
 from tasks.sentiment.candidates import Choices, candidates
-from tasks.sentiment.dataset import Reviews, data_hash, load_split
+from tasks.sentiment.dataset import LABELS, Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
 from tasks.sentiment.recipes import RECIPES
 from tasks.sentiment.tokens import tokenise
@@ -44,18 +45,43 @@ class SentimentReviews:
 
     Victims read the ids of tasks.sentiment.words.bundled(). The column `group_style` says how a review is put, as a
     place in tasks.sentiment.dataset.STYLES: plain 0, negated 1, contrast 2, sarcastic 3. data: other reviews, by split,
-    of which no styles are known; choices: the candidates of their words.
+    of which no styles are known; choices: the candidates of their words; classes: what they call the two classes.
     """
 
     name = "sentiment-reviews"
     metric = Metric("accuracy", floor=0.0, ceiling=1.0)
     recipes: Mapping[str, Recipe] = RECIPES
 
-    def __init__(self, data: Callable[[str], Reviews] | None = None, choices: Choices = candidates) -> None:
+    def __init__(
+        self,
+        data: Callable[[str], Reviews] | None = None,
+        choices: Choices = candidates,
+        classes: Sequence[str] = LABELS,
+    ) -> None:
         self._data, self._styled, self._choices = data or load_split, data is None, choices
+        self._classes = tuple(classes)
+
+    @property
+    def interface(self) -> ModelInterface:
+        return ModelInterface(
+            "word ids, int64 [batch, words] (tasks.sentiment.words.bundled() knows the words), or word vectors, and "
+            "their mask, bool [batch, words]",
+            f"logits [batch, 2], {' and '.join(self._classes)}",
+            2,
+        )
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
-        return ReviewVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+        return self.wrap(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+
+    def wrap(self, module: nn.Module) -> Victim:
+        """With its word vectors, where it has an `embed`."""
+        return ReviewVictim(module) if callable(getattr(module, "embed", None)) else ModuleVictim(module)
+
+    def sample(self, count: int, device: torch.device) -> tuple[Inputs, Goal]:
+        return first_examples(self, count, device)
+
+    def fault(self, scores: Scores, inputs: Inputs, others: int) -> str:  # noqa: ARG002
+        return class_fault(scores, 2, others)
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         return measure_static(self, victim, trial, ledger)
@@ -79,13 +105,9 @@ class SentimentReviews:
         return Flip(torch.tensor([label for label, _ in _truth(batch)], device=batch.inputs.values.device))
 
     def outcomes(self, scores: Scores, batch: Batch) -> Outcomes:
-        truth, finite = _truth(batch), scores.finite().tolist()
-        decisions = scores.values.argmax(1).tolist()
-        right = tuple(
-            float(ok and decision == label) for ok, decision, (label, _) in zip(finite, decisions, truth, strict=True)
-        )
-        styles = {"group_style": tuple(float(style) for _, style in truth)} if self._styled else {}
-        return Outcomes(right, (1.0,) * len(right), styles)
+        labels, styles = zip(*_truth(batch), strict=True)
+        columns = {"group_style": tuple(map(float, styles))} if self._styled else {}
+        return class_outcomes(scores, labels, columns)
 
     def distances(self, distance: Tensor, threat: Threat) -> Mapping[str, tuple[float, ...]]:  # noqa: ARG002
         return {}
@@ -164,4 +186,5 @@ def make() -> SentimentReviews:
 def on_data(data: OwnData) -> SentimentReviews:
     """The task on a user's own texts."""
     reviews.own_words(data)
-    return SentimentReviews(lru_cache(partial(reviews.load, data)), reviews.OwnWords(data).candidates)
+    load = lru_cache(partial(reviews.load, data))
+    return SentimentReviews(load, reviews.OwnWords(data).candidates, data.manifest.classes)

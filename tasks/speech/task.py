@@ -9,9 +9,9 @@ from typing import Final, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from adversarial.errors import NotApplicable
+from adversarial.errors import ModelError, NotApplicable
 from adversarial.goals import Goal
 from adversarial.inputs import Inputs, Scores
 from adversarial.keys import stable_hash
@@ -21,8 +21,8 @@ from adversarial.threats import Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
 from tasks.data import OwnData
-from tasks.measuring.batches import Batch, Outcomes
-from tasks.measuring.protocol import Defense, GoalName, Measurement, Rescored, Trial
+from tasks.measuring.batches import Batch, Outcomes, first_examples
+from tasks.measuring.protocol import Defense, GoalName, Measurement, ModelInterface, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
 from tasks.measuring.static import measure_static
 from tasks.measuring.training import train_static, write_model
@@ -31,11 +31,11 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.models.weights import load_weights
 from tasks.speech import custom_data as utterances
-from tasks.speech.dataset import WORDS, Samples, Utterances, data_hash, load_split
+from tasks.speech.dataset import SAMPLE_RATE, WORDS, Samples, Utterances, data_hash, load_split
 from tasks.speech.goal import TargetTranscript, WorstTranscript
 from tasks.speech.model import ARCHITECTURES, SpeechVictim
 from tasks.speech.recipes import RECIPES
-from tasks.speech.transcripts import decode, word_errors
+from tasks.speech.transcripts import SYMBOLS, decode, word_errors
 from tasks.speech.varying import varied
 
 
@@ -51,18 +51,57 @@ class SpeechDigits:
     """Strings of 2 to 5 spoken digits at 8 kHz, by voices that training never heard; word error rate.
 
     An attack's usual goal is `worst`: a row is done when it has as many word errors as words. data: other utterances,
-    by split; words: that are said in them.
+    by split; words: that are said in them; rate_hz: of their samples; digits: whether they are such as the registered
+    architectures hear.
     """
 
     name = "speech-digits"
     metric = Metric("WER", floor=1.0, ceiling=0.0)
     recipes: Mapping[str, Recipe] = RECIPES
 
-    def __init__(self, data: Callable[[str], Utterances] | None = None, words: Sequence[str] = WORDS) -> None:
+    def __init__(
+        self,
+        data: Callable[[str], Utterances] | None = None,
+        words: Sequence[str] = WORDS,
+        rate_hz: int = SAMPLE_RATE,
+        *,
+        digits: bool = True,
+    ) -> None:
         self._data, self._words = data or _split, tuple(words)
+        self._rate_hz, self._digits = rate_hz, digits
+
+    @property
+    def interface(self) -> ModelInterface:
+        return ModelInterface(
+            f"samples at {_in_hz(self._rate_hz)}, float32 [batch, samples] in [-1, 1), and their mask, bool "
+            "[batch, samples]",
+            "logits [batch, frames, symbols] in the order of tasks.speech.transcripts.ALPHABET, and their mask, bool "
+            "[batch, frames]",
+        )
 
     def load_victim(self, folder: Path, device: torch.device) -> Victim:
-        return SpeechVictim(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+        if not self._digits:
+            raise ModelError(
+                f"{folder}: the architectures of {self.name} hear digits at {_in_hz(SAMPLE_RATE)}, and these data are "
+                f"{self._rate_hz} Hz or other words; bring the model as hf: or python:"
+            )
+        return self.wrap(build(ARCHITECTURES, folder, read_card(folder)).to(device))
+
+    def wrap(self, module: nn.Module) -> Victim:
+        return SpeechVictim(module)
+
+    def sample(self, count: int, device: torch.device) -> tuple[Inputs, Goal]:
+        return first_examples(self, count, device)
+
+    def fault(self, scores: Scores, inputs: Inputs, others: int) -> str:  # noqa: ARG002
+        values, mask = scores.values, scores.mask
+        if scores.reader is not None:  # it writes the transcripts itself
+            return ""
+        if values.ndim != 3 or values.shape[2] < SYMBOLS:
+            return f"scores have the shape {list(values.shape)}, expected at least {SYMBOLS} symbols a frame"
+        if mask is None or mask.shape != values.shape[:2] or mask.dtype != torch.bool:
+            return "scores need a mask of real frames, bool [batch, frames]"
+        return ""
 
     def measure(self, victim: Victim, trial: Trial, ledger: Ledger) -> Measurement:
         return measure_static(self, victim, trial, ledger)
@@ -162,6 +201,10 @@ def target_of(utterance: str, transcript: str, words: Sequence[str] = WORDS) -> 
     )
 
 
+def _in_hz(rate_hz: int) -> str:
+    return f"{rate_hz // 1000} kHz" if rate_hz % 1000 == 0 else f"{rate_hz} Hz"
+
+
 @lru_cache(maxsize=3)
 def _split(split: str) -> Utterances:
     return load_split(split)
@@ -195,4 +238,5 @@ def on_data(data: OwnData) -> SpeechDigits:
     """The task on a user's own recordings. Targets are made of what is said in them."""
     load = lru_cache(partial(utterances.load, data))
     said = {word for transcript in load("test").transcripts for word in transcript.split()}
-    return SpeechDigits(load, sorted(said) if len(said) > 1 else WORDS)
+    words, manifest = sorted(said) if len(said) > 1 else WORDS, data.manifest
+    return SpeechDigits(load, words, manifest.rate_hz, digits=manifest.reference_models)
