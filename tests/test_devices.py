@@ -14,7 +14,7 @@ from forging import measured as made
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
-from benchmarks.running import measuring
+from benchmarks.running import executors, measuring
 from benchmarks.running.devices import checked_device
 from benchmarks.running.measuring import measure
 from benchmarks.running.planning import Settings, as_plan, plan_cells
@@ -75,6 +75,50 @@ def test_model_surrogates_and_trial_are_on_the_device_that_was_named(
     first = torch.device("cuda:0" if device == "cuda" else device)
     assert set(task.victims) == set(task.trials) == {first}
     assert len(task.victims) == 1 + len(planned.surrogates)
+
+
+@pytest.mark.usefixtures("two_devices")
+@pytest.mark.parametrize(
+    ("device", "asked", "devices"),
+    [
+        ("cuda", None, ["cuda:0", "cuda:1"]),
+        ("cuda", 8, ["cuda:0", "cuda:1"]),
+        ("cuda", 1, ["cuda:0"]),
+        ("cuda:1", None, ["cuda:1"]),
+        ("cuda:1", 8, ["cuda:1"]),
+        ("cpu", 3, ["cpu", "cpu", "cpu"]),
+    ],
+)
+def test_an_accelerator_has_one_worker_and_a_worker_one_accelerator(
+    device: str, asked: int | None, devices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, ...]] = []
+
+    class Worker:
+        """Ends the cell that it is given at once."""
+
+        connection = planned = group = None
+
+        def __init__(self, place: Workplace) -> None:
+            given.append(place.devices)
+
+        def give(self, planned: Any) -> None:
+            self.planned = planned
+
+        def finished(self, ready: bool) -> Any:  # noqa: ARG002
+            planned, self.planned = self.planned, None
+            return planned, None
+
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(executors, "_Worker", Worker)
+    monkeypatch.setattr(executors, "wait", lambda connections, timeout: connections)  # noqa: ARG005
+    cells = plan_cells(suite_named(catalog(), "mini@1"), catalog(), Settings(device=device, limit=8))
+    place, process = Workplace.of(device=device), executors.Process(asked)
+    assert process.workers(place) == len(devices)
+    done = list(process.run(cells, place, lambda planned: None))  # noqa: ARG005
+    assert len(done) == len(cells)
+    assert given == [(name,) for name in devices]
 
 
 def test_devices_of_one_class_share_their_cells_and_their_board() -> None:

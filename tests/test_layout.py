@@ -6,57 +6,140 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from benchmarks.catalog import catalog
+
 
 ROOT = Path(__file__).parent.parent
-ALLOWED = {
-    "adversarial": {"adversarial"},
-    "tasks": {"adversarial", "tasks", "leaderboard"},
-    "benchmarks": {"adversarial", "tasks", "benchmarks", "leaderboard"},
-    "leaderboard": {"leaderboard", "adversarial"},
+PACKAGES = ("adversarial", "tasks", "benchmarks", "leaderboard")
+# What each package may import of the others: everything, or these modules and what lies in them.
+ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
+    "adversarial": {},
+    "tasks": {"adversarial": ("adversarial",), "leaderboard": ("leaderboard.records",)},
+    "leaderboard": {"adversarial": ("adversarial.threats", "adversarial.errors")},
+    "benchmarks": {name: (name,) for name in ("adversarial", "tasks", "leaderboard")},
 }
-OF_ADVERSARIAL = {"adversarial.threats", "adversarial.errors"}  # torch-free: what leaderboard may import of it
+# Rooms of one package, each above those that it may import: a lower one never imports a higher one.
+FLOORS = {
+    "leaderboard": (
+        {"records"},
+        {"scoring", "bundle"},
+        {"printing", "pages"},
+        {"database"},
+        {"server"},
+    ),
+    "tasks": ({"models", "data"}, {"measuring"}, {"image", "speech", "sentiment", "control"}),
+    "benchmarks": ({"suites"}, {"running"}, {"verifying", "checking"}, {"submitting"}, {"cli"}),
+}
+DOMAINS = ("image", "speech", "sentiment", "control")
+# Where domains are put together: the list of tasks, the suites that ship, and speed tests against other libraries.
+OF_DOMAINS = ("tasks/__init__.py", *(f"tasks/{one}/" for one in DOMAINS), "benchmarks/suites/", "benchmarks/perf/")
 
 
 def modules(package: str) -> Iterator[Path]:
     yield from sorted((ROOT / package).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    """The top-level names that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def name_of(path: Path) -> str:
+    """`tasks.image` of tasks/image/__init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+KNOWN = {name_of(path): path for package in PACKAGES for path in modules(package)}
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """What a file imports anywhere in it, but for the eyes of a type checker alone: modules, ours as whole as we know
+    them (`tasks.image` for `from tasks import image`)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typed = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typed:
+            continue
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            found.add(str(node.module).partition(".")[0])
-    return found
+            module = str(node.module)
+            whole = {f"{module}.{alias.name}" for alias in node.names}
+            found |= (whole & KNOWN.keys()) | ({module} if whole - KNOWN.keys() else set())
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("package", ALLOWED)
+def ours(path: Path) -> set[str]:
+    return {name for name in imported(path) if name.partition(".")[0] in PACKAGES}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_imports_go_one_way(package: str) -> None:
     for path in modules(package):
-        foreign = (imported(path) & set(ALLOWED)) - ALLOWED[package]
-        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+        for name in ours(path):
+            other = name.partition(".")[0]
+            allowed = ALLOWED[package].get(other, ())
+            inside = other == package or any(name == one or name.startswith(f"{one}.") for one in allowed)
+            assert inside, f"{path.relative_to(ROOT)} imports {name}"
 
 
-def test_leaderboard_imports_threats_and_errors_of_adversarial_and_nothing_else() -> None:
-    for path in modules("leaderboard"):
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_stand_above_what_they_import(package: str) -> None:
+    floor = {room: height for height, rooms in enumerate(FLOORS[package]) for room in rooms}
+    for path in modules(package):
+        room = name_of(path).split(".")[1:2]
+        for name in ours(path):
+            other = name.split(".")[1:2] if name.startswith(f"{package}.") else []
+            if room and other and room[0] in floor and other[0] in floor:
+                assert floor[other[0]] <= floor[room[0]], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Tarjan's components are overkill for a few hundred files: whatever imports nothing that is left, goes."""
+    left = {name: ours(path) & KNOWN.keys() - {name} for name, path in KNOWN.items()}
+    while free := {name for name, needed in left.items() if not needed & left.keys()}:
+        left = {name: needed for name, needed in left.items() if name not in free}
+    assert not left, f"in a circle, or above one: {', '.join(sorted(left))}"
+
+
+def test_no_generic_file_names_a_domain() -> None:
+    """Neither by an import nor in code; an example in a docstring or a help text may."""
+    names = {task.name for task in catalog().tasks()}
+    for path in (path for package in PACKAGES for path in modules(package)):
+        place = path.relative_to(ROOT).as_posix()
+        if place.startswith(OF_DOMAINS):
+            continue
+        domains = {name for name in ours(path) if name.startswith(tuple(f"tasks.{one}" for one in DOMAINS))}
+        assert not domains, f"{place} imports {domains}"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
-            names |= {str(node.module)} if isinstance(node, ast.ImportFrom) else set()
-            foreign = {one for one in names if one.partition(".")[0] == "adversarial"} - OF_ADVERSARIAL
-            assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value not in names, f"{place}:{node.lineno} names {node.value}"
+                assert not node.value.startswith(tuple(f"tasks.{one}." for one in DOMAINS)), f"{place}:{node.lineno}"
+
+
+def test_a_public_class_has_its_name_for_itself() -> None:
+    places: dict[str, list[str]] = {}
+    for name, path in KNOWN.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 def test_no_import_of_torch_or_textattack_where_it_is_not_wanted() -> None:
     for path in modules("leaderboard"):
-        assert not imported(path) & {"torch", "torchaudio", "transformers"}, path
-    for package in ALLOWED:
+        assert not {name.partition(".")[0] for name in imported(path)} & {"torch", "torchaudio", "transformers"}, path
+    for package in PACKAGES:
         for path in modules(package):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             top = {
@@ -97,7 +180,7 @@ def test_the_public_face_is_what_it_says() -> None:
 def test_modules_are_of_a_readable_length() -> None:
     long = {
         str(path.relative_to(ROOT)): count
-        for package in ALLOWED
+        for package in PACKAGES
         for path in modules(package)
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 300
     }
