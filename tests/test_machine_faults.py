@@ -150,7 +150,7 @@ def test_a_try_without_a_verdict_is_a_failed_one_until_the_entry_is_verified_onc
     lost = admitted(database, depot, tmp_path, "lost")
     database.transact(lambda session: jobs.fail(session, take(), "it ended with signal 9", most_attempts=1))
     with database.read() as session:
-        (reason,) = json.loads(session.get_one(jobs.Entry, lost).reasons)
+        (reason,) = json.loads(session.get_one(jobs.StoredEntry, lost).reasons)
     assert reason == "verification gave no verdict, tried once; the last time: it ended with signal 9"
     late = admitted(database, depot, tmp_path, "late")
     taken = take()

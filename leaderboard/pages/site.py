@@ -14,7 +14,6 @@ from leaderboard.pages.compare import Pair, pair_task, render_compare, samples_o
 from leaderboard.pages.defenses import render_defenses
 from leaderboard.pages.entry import EntryView, Place, cells_of, render_entry
 from leaderboard.pages.examples import gallery
-from leaderboard.pages.layout import content_policy as content_policy
 from leaderboard.pages.links import Links, file_key, static_links
 from leaderboard.pages.query_budget import spending_curves
 from leaderboard.pages.scores import render_scores

@@ -50,7 +50,7 @@ class ThreatColumns(NamedTuple):
         return next((one for one in row.threats if one.threat == self.threat), None)
 
     def cells(self, row: TaskRow) -> list[CellRow | None]:
-        """An entry's measurements in the order of the labels."""
+        """An entry's cells in the order of the labels."""
         threat = self.of(row)
         by_label = {cell.label: cell for cell in threat.attacks} if threat is not None else {}
         return [by_label.get(label) for label in self.labels]

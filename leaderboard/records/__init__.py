@@ -1,1 +1,4 @@
-"""Records of measurements, as files: what every other room reads. Imports msgspec alone."""
+"""Records of measurements, as files: the ground floor, which every other room and each task may import.
+
+It imports msgspec, and of the project the errors and threats of `adversarial` alone.
+"""

@@ -23,7 +23,7 @@ NOISE_MARGIN: Final = 0.02
 
 
 class EntryFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A diagnostic and the measurement that it belongs to."""
+    """A diagnostic of an entry, and the cell that it was found in."""
 
     task: str
     entry: str
