@@ -9,7 +9,7 @@ import torch
 
 from adversarial.registry import Registry, resolve
 from benchmarks.catalog import catalog
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import LoadedModel, Source, load_source, parse
 
 
@@ -25,7 +25,7 @@ def source_of(text: str) -> Source:
     return parse(text, registry())
 
 
-def load_model(text: str, task: str, data: OwnData | None = None) -> LoadedModel:
+def load_model(text: str, task: str, data: CustomData | None = None) -> LoadedModel:
     """The model that a text names, on the CPU."""
     return load_source(source_of(text), registry().task(task), registry(), CPU, data)
 

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import soundfile
+from model_sources import registry
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.preparing import prepare
 from tasks.data.reading import Wanted
 
@@ -92,11 +93,12 @@ def write_sounds(folder: Path, count: int = 12, rate_hz: int = 16_000) -> Path:
     return folder
 
 
-def prepared(source: Path, task: str, folder: Path, **options: Any) -> OwnData:
-    return prepare(Wanted(str(source), **options), task, folder)
+def prepared(source: Path, task: str, folder: Path, **options: Any) -> CustomData:
+    numbers = {name: options.pop(name) for name in ("size", "rate") if name in options}
+    return prepare(Wanted(str(source), **options, options=numbers), registry().task(task), folder)
 
 
-def files_of(data: OwnData) -> dict[str, bytes]:
+def files_of(data: CustomData) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in data.folder.iterdir()}
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from adversarial.errors import DataError
 from benchmarks.cli.main import cli
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.image import custom_data as images
 from tasks.sentiment import custom_data as texts
 from tasks.speech import custom_data as utterances
@@ -31,7 +31,7 @@ HZ = 16_000
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(HZ // 2) / HZ)
 
 
-def with_sound(folder: Path, samples: NDArray[np.float64], subtype: str = "FLOAT", **options: Any) -> OwnData:
+def with_sound(folder: Path, samples: NDArray[np.float64], subtype: str = "FLOAT", **options: Any) -> CustomData:
     """Sounds of which one is another."""
     path = write_sounds(folder / "sounds") / "04.wav"
     soundfile.write(path, samples, HZ, subtype=subtype)
@@ -89,7 +89,7 @@ def test_what_a_decoder_overshoots_is_cut_and_told(tmp_path: Path) -> None:
     data = prepared(write_rows(tmp_path / "rows.parquet", rows), SPEECH, tmp_path / "out")
     (note,) = data.notes
     assert note.startswith("1 of 8 recordings overshoot full scale once decoded or resampled, by up to ")
-    again = with_sound(tmp_path, loud, "PCM_16", rate_hz=8_000)
+    again = with_sound(tmp_path, loud, "PCM_16", rate=8_000)
     assert any("1 of 12 recordings overshoot full scale" in note for note in again.notes)
 
 
@@ -166,12 +166,12 @@ def test_a_palette_of_greys_is_grey(tmp_path: Path) -> None:
     plain = [{"image": png(one), "label": number % 2} for number, one in enumerate(levels)]
     turned = [{"image": png(255 - one, down), "label": number % 2} for number, one in enumerate(levels)]
     grey = prepared(write_rows(tmp_path / "plain.parquet", plain), IMAGE, tmp_path / "out")
-    assert grey.manifest.shape == (1, 8, 8)
+    assert grey.manifest.facts["shape"] == (1, 8, 8)
     assert prepared(write_rows(tmp_path / "turned.parquet", turned), IMAGE, tmp_path / "out").id == grey.id
     coloured = [*down[:-3], 255, 0, 0]
     turned[5] = {"image": png(np.full((8, 8), 255), coloured), "label": 1}
     found = prepared(write_rows(tmp_path / "red.parquet", turned), IMAGE, tmp_path / "out")
-    assert found.manifest.shape == (3, 8, 8)
+    assert found.manifest.facts["shape"] == (3, 8, 8)
 
 
 # Rows that are left out

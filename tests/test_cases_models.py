@@ -27,7 +27,7 @@ from benchmarks.running.measuring import measure
 from benchmarks.running.planning import ModelRef, Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import suite_named
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.image import task as image
 from tasks.measuring.protocol import Trial
 from tasks.models import LoadedModel
@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 CONVERTERS = {IMAGE: image.make, SPEECH: speech.make, TEXT: sentiment.make}
 
 
-def loaded(folder: Path, task: str, data: OwnData | None = None) -> LoadedModel:
+def loaded(folder: Path, task: str, data: CustomData | None = None) -> LoadedModel:
     return load_model(f"hf:{folder}", task, data)
 
 
@@ -60,7 +60,7 @@ def notes(report: Report) -> dict[str, str]:
     return {check.name: check.detail for check in report.checks if check.level == "note"}
 
 
-def on_spam(tmp_path: Path) -> OwnData:
+def on_spam(tmp_path: Path) -> CustomData:
     rows = [{**one, "label": ("ham", "spam")[one["label"]]} for one in reviews()]
     return prepared(write_rows(tmp_path / "spam.csv", rows), TEXT, tmp_path / "data")
 

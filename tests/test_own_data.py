@@ -64,7 +64,7 @@ def test_pictures_in_folders_are_read_to_the_pixel(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures")
     data = prepared(folder, IMAGE, tmp_path / "out")
     manifest = data.manifest
-    assert (manifest.classes, manifest.shape, manifest.reference_models) == (CLASSES, (3, 12, 12), False)
+    assert (manifest.classes, manifest.facts["shape"], manifest.reference_models) == (CLASSES, (3, 12, 12), False)
     assert {name: split.rows for name, split in manifest.splits.items()} == {"test": 24, "validation": 8}
     wanted = {picture(label, number).tobytes(): label for label in range(4) for number in range(8)}
     seen = set()
@@ -97,7 +97,7 @@ def test_sounds_are_read_to_the_sample_without_a_further_library(
     folder = write_sounds(tmp_path / "sounds")
     data = prepared(folder, SPEECH, tmp_path / "out")
     assert prepared(folder, SPEECH, tmp_path / "again").id == data.id  # from what `datasets` has kept of it
-    assert (data.manifest.rate_hz, data.manifest.reference_models) == (16_000, False)
+    assert (data.manifest.facts, data.manifest.reference_models) == ({"rate_hz": 16_000}, False)
     assert utterances.letters_of(data) == "".join(sorted(set("".join(SAID)) - {" "}))
     wanted = {sound(number, 16_000).tobytes(): SAID[number % 4] for number in range(12)}
     loaded = [utterances.load(data, split) for split in ("test", "validation")]
@@ -204,10 +204,10 @@ def test_the_command_reads_what_its_options_say(tmp_path: Path) -> None:
     labels = dict(zip(texts.load(data, "test").texts, texts.load(data, "test").labels, strict=True))
     assert labels == {row["text"]: row["label"] for row in reviews(6)}
     folder, _, _ = run(str(write_pictures(tmp_path / "p", 2)), str(tmp_path / "out"), "--task", IMAGE, "--size", "5")
-    assert open_data(Path(folder)).manifest.shape == (3, 5, 5)
+    assert open_data(Path(folder)).manifest.facts["shape"] == (3, 5, 5)
     folder, _, _ = run(str(write_sounds(tmp_path / "s")), str(tmp_path / "out"), "--task", SPEECH, "--rate", "8000")
     slow = utterances.load(open_data(Path(folder)), "test")
-    assert open_data(Path(folder)).manifest.rate_hz == 8_000
+    assert open_data(Path(folder)).manifest.facts == {"rate_hz": 8_000}
     assert {len(samples) for samples in slow.samples} <= {-(-(8_000 + 37 * number) // 2) for number in range(12)}
 
 
@@ -221,7 +221,7 @@ def test_a_picture_is_cut_in_the_middle_and_turned_as_it_was_held(tmp_path: Path
         Image.fromarray(wide).save(stream, "PNG", exif=turned)
         rows.append({"image": stream.getvalue(), "label": number % 2})
     table = write_rows(tmp_path / "rows.parquet", rows)
-    assert prepared(table, IMAGE, tmp_path / "out").manifest.shape == (3, 12, 4)
+    assert prepared(table, IMAGE, tmp_path / "out").manifest.facts["shape"] == (3, 12, 4)
     middle = images.load(prepared(table, IMAGE, tmp_path / "out", size=4), "test").images
     levels = np.round(middle * 255).astype(int)
     assert (levels == levels[:, :1, :1, :1]).all()
@@ -235,7 +235,7 @@ def test_coloured_pictures_among_grey_ones_stay_coloured(tmp_path: Path) -> None
     data = prepared(folder, IMAGE, tmp_path / "out")
     read = images.load(data, "test")
     dark = read.images[read.labels == CLASSES.index("dark")]
-    assert data.manifest.shape == (3, 12, 12)
+    assert data.manifest.facts["shape"] == (3, 12, 12)
     assert bool((dark == dark[:, :1]).all())
     assert not bool((read.images == read.images[:, :1]).all())
 

@@ -15,7 +15,7 @@ from model_sources import load_model
 from benchmarks.cli.main import cli
 from benchmarks.perf.data import VARIABLE, DataMissing, mirror, pictures
 from leaderboard.records.run_folder import RunFolder
-from tasks.data import OwnData, open_data
+from tasks.data import CustomData, open_data
 from tasks.image import custom_data as images
 from tasks.image.architectures import ResidualNet
 from tasks.models.torch_folder import save
@@ -50,7 +50,7 @@ def invoke(*arguments: object) -> Result:
     return done
 
 
-def prepared(source: str, task: str, folder: Path, *options: str) -> OwnData:
+def prepared(source: str, task: str, folder: Path, *options: str) -> CustomData:
     where, suffix, _ = invoke("prepare", source, folder, "--task", task, *options).stdout.split("  ")
     found = open_data(Path(where))
     assert found.suffix == suffix
@@ -60,7 +60,7 @@ def prepared(source: str, task: str, folder: Path, *options: str) -> OwnData:
 @pytest.mark.slow
 def test_mnist(tmp_path: Path) -> None:
     data = prepared(MNIST, IMAGE, tmp_path, "--size", "8")
-    assert (data.manifest.shape, data.manifest.classes) == ((1, 8, 8), tuple(map(str, range(10))))
+    assert (data.manifest.facts["shape"], data.manifest.classes) == ((1, 8, 8), tuple(map(str, range(10))))
     assert {name: split.rows for name, split in data.manifest.splits.items()} == {"test": 10_000, "validation": 512}
     read = images.load(data, "test")
     assert np.bincount(read.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -78,7 +78,7 @@ def test_mnist(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cifar10(tmp_path: Path) -> None:
     data = prepared(CIFAR, IMAGE, tmp_path, "--column", "image=img")
-    assert (data.manifest.shape, data.manifest.classes) == ((3, 32, 32), CIFAR_CLASSES)
+    assert (data.manifest.facts["shape"], data.manifest.classes) == ((3, 32, 32), CIFAR_CLASSES)
     read = images.load(data, "test")
     try:
         plain, labels = pictures(CIFAR, "test", 40)
@@ -110,7 +110,7 @@ def test_sst2(tmp_path: Path) -> None:
 
 def test_spoken_digits(hub: Path, tmp_path: Path) -> None:
     data = prepared(SPOKEN, SPEECH, tmp_path, "--column", "text=digit")
-    assert (data.manifest.rate_hz, data.manifest.reference_models) == (8_000, True)
+    assert (data.manifest.facts, data.manifest.reference_models) == ({"rate_hz": 8_000}, True)
     read = utterances.load(data, "test")
     assert len(read.samples) == 300
     assert sorted(set(read.transcripts)) == sorted(WORDS)

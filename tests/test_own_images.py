@@ -25,7 +25,7 @@ from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
 from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.image import custom_data as images
 from tasks.image.architectures import Perceptron, ResidualNet
 from tasks.models.torch_folder import save
@@ -51,7 +51,7 @@ class Arena(NamedTuple):
         return {"hf": f"hf:{self.folder / 'vit'}", "torch": f"torch:{self.folder / 'residual'}"}
 
     @property
-    def data(self) -> OwnData:
+    def data(self) -> CustomData:
         return prepared(self.source, IMAGE, self.folder / "runs" / "data")
 
     @property

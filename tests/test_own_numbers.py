@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_sources import registry
 from PIL import Image
 
 from adversarial.errors import DataError
@@ -56,7 +57,7 @@ def test_folders_of_numbers_count_so_too(tmp_path: Path) -> None:
             path = tmp_path / "pictures" / str(label) / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((8, 8), 20 * label + number, np.uint8)).save(path)
-    data = prepare(Wanted(str(tmp_path / "pictures")), "image-digits", tmp_path / "out")
+    data = prepare(Wanted(str(tmp_path / "pictures")), registry().task("image-digits"), tmp_path / "out")
     assert data.manifest.classes == tuple(map(str, range(12)))
     arrays = data.arrays("test")
     assert (arrays["images"][:, 0, 0, 0] // 20).tolist() == arrays["labels"].tolist()
@@ -66,4 +67,4 @@ def test_folders_of_numbers_count_so_too(tmp_path: Path) -> None:
 def test_what_has_no_label_is_refused(tmp_path: Path, ending: str) -> None:
     rows: list[tuple[object, object]] = [(f"good {number}", -1) for number in range(8)]
     with pytest.raises(DataError):
-        prepare(Wanted(str(written(tmp_path, ending, rows))), "sentiment-reviews", tmp_path / "out")
+        prepare(Wanted(str(written(tmp_path, ending, rows))), registry().task("sentiment-reviews"), tmp_path / "out")

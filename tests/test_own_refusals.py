@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[str, Make, dict[str, Any], str]] = {
     ),
     "one class": (IMAGE, table(image="x.png", label=1), {}, "there are 1 classes; a classifier needs two"),
     "two rates": (SPEECH, written(np.zeros(900), 22_050), {}, r"\d+ Hz, and others have \d+ Hz; --rate HZ resam"),
-    "primes": (SPEECH, written(np.zeros(900), 15_991), {"rate_hz": 16_000}, "too little in common with 16000 Hz"),
+    "primes": (SPEECH, written(np.zeros(900), 15_991), {"rate": 16_000}, "too little in common with 16000 Hz"),
     "no rate for speech": (
         SPEECH, lambda folder: write_sounds(folder / "s", rate_hz=192_000), {}, "192000 Hz is no rate .*; --rate"
     ),
@@ -174,8 +174,12 @@ def test_what_does_not_fit_says_why(name: str, tmp_path: Path) -> None:
 
 def test_agents_have_no_data_and_tasks_not_each_others(tmp_path: Path) -> None:
     source = table()(tmp_path)
-    with pytest.raises(InvalidOption, match="control-cartpole takes no data; those that do are image-digits"):
+    with pytest.raises(InvalidOption, match="control-cartpole takes no data but its own"):
         prepared(source, "control-cartpole", tmp_path / "out")
+    with pytest.raises(InvalidOption, match="sentiment-reviews does not know --rate; of such options it has none"):
+        prepared(source, TEXT, tmp_path / "out", rate=8_000)
+    with pytest.raises(InvalidOption, match="image-digits does not know --rate; of such options it has --size"):
+        prepared(source, IMAGE, tmp_path / "out", rate=8_000)
     data = prepared(source, TEXT, tmp_path / "out")
     done = CliRunner().invoke(cli, ["check", "image-digits/undefended", "--task", IMAGE, "--data", str(data.folder)])
     assert isinstance(done.exception, InvalidOption)

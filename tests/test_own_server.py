@@ -7,20 +7,23 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
 from click.testing import CliRunner
+from model_sources import registry
 from own_sources import IMAGE, TEXT, prepared, reviews, write_pictures, write_rows
 from serving import Place, place, post, reaches, serving, state, until, working
 from stores import KEY, make_bundle
 
+from adversarial.registry import resolve
 from benchmarks.cli.main import cli
 from benchmarks.suites import ENTRIES as SUITES
 from leaderboard.bundle.signing import save_key
 from leaderboard.database.suites import read_suites
-from tasks.data import OwnData
+from tasks.data import CustomData
+from tasks.data.preparing import Preparing
 from tasks.image.architectures import Perceptron
 from tasks.models.torch_folder import save
 
@@ -36,7 +39,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> OwnData:
+def data(tmp_path: Path) -> CustomData:
     return prepared(write_pictures(tmp_path / "pictures"), IMAGE, tmp_path / "data")
 
 
@@ -45,7 +48,7 @@ def where(tmp_path: Path) -> Place:
     return place(tmp_path, f"sqlite:///{tmp_path}/board.sqlite3")
 
 
-def test_a_server_with_the_data_takes_entries_on_them(data: OwnData, where: Place, tmp_path: Path) -> None:
+def test_a_server_with_the_data_takes_entries_on_them(data: CustomData, where: Place, tmp_path: Path) -> None:
     suite = f"mini@2-{data.suffix}"
     made = make_bundle(tmp_path / "net.rab", suite=suite)
     with serving(where, "--data", str(data.folder)) as (client, _), working(where):
@@ -58,11 +61,11 @@ def test_a_server_with_the_data_takes_entries_on_them(data: OwnData, where: Plac
         make_bundle(tmp_path / "cut.rab", "cut", suite=f"{suite}-limit5")
         assert post(client, where, (tmp_path / "cut.rab").read_bytes()).status_code == 422
     found = read_suites(where.depot)
-    for name, own in SUITES.items():
-        assert found[f"{name}-{data.suffix}"].ranking_threats == {IMAGE: own.ranking_threats[IMAGE]}
+    for own in SUITES:
+        assert found[f"{own.name}-{data.suffix}"].ranking_threats == {IMAGE: own.ranking_threats[IMAGE]}
 
 
-def test_a_server_without_the_data_refuses_them(data: OwnData, where: Place, tmp_path: Path) -> None:
+def test_a_server_without_the_data_refuses_them(data: CustomData, where: Place, tmp_path: Path) -> None:
     make_bundle(tmp_path / "net.rab", suite=f"mini@2-{data.suffix}")
     with serving(where) as (client, _):
         answer = post(client, where, (tmp_path / "net.rab").read_bytes())
@@ -70,7 +73,7 @@ def test_a_server_without_the_data_refuses_them(data: OwnData, where: Place, tmp
         assert data.suffix in answer.json()["detail"]
 
 
-def test_a_worker_hands_the_data_on(data: OwnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_hands_the_data_on(data: CustomData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
     def work(settings: Any, **_: Any) -> int:
@@ -89,7 +92,7 @@ def test_a_worker_hands_the_data_on(data: OwnData, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("given", [True, False])
 def test_a_real_worker_verifies_an_entry_with_the_data_alone(
-    given: bool, data: OwnData, where: Place, tmp_path: Path
+    given: bool, data: CustomData, where: Place, tmp_path: Path
 ) -> None:
     arguments = {"width": 8, "pixels": 3 * 12 * 12, "classes": 4}
     save(Perceptron(**arguments), tmp_path / "net", task=IMAGE, architecture="perceptron", arguments=arguments)
@@ -138,12 +141,13 @@ def test_the_commands_of_the_page_are_commands(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_page_names_every_column_ending_and_option() -> None:
-    from tasks.data.preparing import KINDS
     from tasks.data.reading import FILES
 
     text = PAGE.read_text(encoding="utf-8")
-    for kind in KINDS.values():
-        for role, usual in kind.roles.items():
+    ways = [resolve(task.preparing) for task in registry().tasks() if task.preparing]
+    assert len(ways) == 3
+    for way in ways:
+        for role, usual in cast("Preparing", way).roles.items():
             for name in (role, *usual):
                 assert f"`{name}`" in text, name
     for ending in FILES:

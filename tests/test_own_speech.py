@@ -22,7 +22,7 @@ from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.making import task_of
 from tasks.measuring.protocol import Trial
 from tasks.speech import custom_data as utterances
@@ -44,20 +44,20 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def task_on(data: OwnData) -> SpeechDigits:
+def task_on(data: CustomData) -> SpeechDigits:
     task = task_of(catalog().task(SPEECH), data)
     assert isinstance(task, SpeechDigits)
     return task
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> OwnData:
+def data(tmp_path: Path) -> CustomData:
     return prepared(write_sounds(tmp_path / "sounds"), SPEECH, tmp_path / "data")
 
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
-    norm: str, data: OwnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    norm: str, data: CustomData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never() -> None:
         raise AssertionError("resampled")
@@ -83,9 +83,9 @@ def test_a_model_of_the_same_rate_hears_the_samples_as_they_are(
         assert text == plain.replace("<s>", "?").replace("</s>", "?").replace("<unk>", "?")
 
 
-def test_another_rate_is_reached_by_resampling(data: OwnData, tmp_path: Path) -> None:
+def test_another_rate_is_reached_by_resampling(data: CustomData, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path / "ctc")
-    slow = prepared(tmp_path / "sounds", SPEECH, tmp_path / "data", rate_hz=8_000)
+    slow = prepared(tmp_path / "sounds", SPEECH, tmp_path / "data", rate=8_000)
     source = f"hf:{tmp_path / 'ctc'}"
     fast_victim, slow_victim = (load_model(source, SPEECH, one).victim for one in (data, slow))
     (fast_batch,), (slow_batch,) = (list(task_on(one).batches("test", 3, 3, CPU)) for one in (data, slow))
@@ -96,7 +96,7 @@ def test_another_rate_is_reached_by_resampling(data: OwnData, tmp_path: Path) ->
     assert torch.allclose(one, other, atol=0.3)
 
 
-def test_a_model_must_be_able_to_write_what_is_said(data: OwnData, tmp_path: Path) -> None:
+def test_a_model_must_be_able_to_write_what_is_said(data: CustomData, tmp_path: Path) -> None:
     letters = [letter for letter in speech_models.LETTERS if letter not in "JZ"]
     speech_models.save_ctc(tmp_path / "ctc", letters=letters)
     with pytest.raises(ModelError, match="vocabulary lacks 'j', 'z'"):
@@ -105,7 +105,7 @@ def test_a_model_must_be_able_to_write_what_is_said(data: OwnData, tmp_path: Pat
         load_model(f"{SPEECH}/undefended", SPEECH, data)
 
 
-def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path) -> None:
+def test_targets_are_made_of_the_words_of_the_data(data: CustomData, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path / "ctc")
     task = task_on(data)
     (batch,) = task.batches("test", None, 64, CPU)
@@ -123,7 +123,7 @@ def test_targets_are_made_of_the_words_of_the_data(data: OwnData, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_from_recordings_to_a_verdict_and_a_page(data: OwnData, tmp_path: Path) -> None:
+def test_from_recordings_to_a_verdict_and_a_page(data: CustomData, tmp_path: Path) -> None:
     speech_models.save_ctc(tmp_path / "ctc")
     save_key(tmp_path / "key.pem", generate_key())
     model, out = f"hf:{tmp_path / 'ctc'}", tmp_path / "runs"

@@ -24,10 +24,11 @@ from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.making import task_of
 from tasks.sentiment.candidates import candidates, misspellings
-from tasks.sentiment.custom_data import OwnWords, load
+from tasks.sentiment.custom_data import load
+from tasks.sentiment.custom_words import CustomWords
 from tasks.sentiment.dataset import LABELS
 from tasks.sentiment.hf import TextVictim
 from tasks.sentiment.words import bundled
@@ -45,7 +46,7 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def data_with(tmp_path: Path, name: str, *texts: str) -> OwnData:
+def data_with(tmp_path: Path, name: str, *texts: str) -> CustomData:
     rows = [*reviews(), *({"text": text, "label": number % 2} for number, text in enumerate(texts))]
     return prepared(write_rows(tmp_path / f"{name}.csv", rows), TEXT, tmp_path / "data")
 
@@ -53,8 +54,8 @@ def data_with(tmp_path: Path, name: str, *texts: str) -> OwnData:
 def test_no_misspelling_is_a_word_of_the_data(tmp_path: Path) -> None:
     slip = misspellings("gripping")[0]
     plain, own = data_with(tmp_path, "plain"), data_with(tmp_path, "own", f"a {slip} of ours", f"the {slip} again")
-    assert slip in OwnWords(plain).candidates("gripping")
-    words = OwnWords(own)
+    assert slip in CustomWords(plain).candidates("gripping")
+    words = CustomWords(own)
     assert slip in words.known
     assert words.candidates("gripping") == tuple(word for word in candidates("gripping") if word != slip)
     for word in words.known:
@@ -67,7 +68,7 @@ def test_no_misspelling_is_a_word_of_the_data(tmp_path: Path) -> None:
     assert slip not in offered
 
 
-def cells_on(data: OwnData, model: ModelRef) -> dict[str, PlannedCell]:
+def cells_on(data: CustomData, model: ModelRef) -> dict[str, PlannedCell]:
     planned = plan_cells(
         suite_named(catalog(), "mini@1"), catalog(), Settings(limit=6, data=data), models={TEXT: (model,)}
     )

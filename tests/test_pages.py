@@ -328,37 +328,3 @@ def test_lines_of_a_task_say_who_and_how_sure() -> None:
     page = render_task("s@1", TaskBoard(IMAGE, None, "t", ()), [one], SERVED, [IMAGE])
     assert "<b>e</b>: why" in page
     assert 'class="claimed">claimed' in page
-
-
-def test_the_bundled_tasks_know_what_their_examples_were() -> None:
-    from benchmarks.originals import originals
-    from leaderboard.records.examples import Disturbed
-    from tasks.control.cartpole import CARTPOLE
-    from tasks.image.dataset import data_hash as digits_hash
-    from tasks.image.dataset import load_split
-    from tasks.measuring.environments import Episodes
-    from tasks.sentiment.dataset import data_hash as reviews_hash
-    from tasks.speech.dataset import HASHES
-
-    def of(task: str, data_hash: str) -> object:
-        return msgspec.structs.replace(cell(), task=task, data_hash=data_hash)
-
-    digits = load_split("test")
-    asked = {digits.ids[3]: Disturbed("picture", digits.images[3]), "digit-unknown": Disturbed("picture")}
-    found = originals(of("image-digits", digits_hash("test")), asked)  # type: ignore[arg-type]
-    assert list(found) == [digits.ids[3]]
-    assert found[digits.ids[3]].truth == str(digits.labels[3])
-    assert originals(of("image-digits", "0" * 64), asked) == {}  # type: ignore[arg-type]
-    assert originals(of("own-task", "0" * 64), asked) == {}  # type: ignore[arg-type]
-    text = originals(of("sentiment-reviews", reviews_hash("test")), {"test-0": Disturbed("text")})  # type: ignore[arg-type]
-    assert text["test-0"].truth in ("negative", "positive")
-    heard = originals(of("speech-digits", HASHES["test"]), {"test-0000": Disturbed("sound")})  # type: ignore[arg-type]
-    assert heard["test-0000"].rate_hz == RATE_HZ
-    actions = np.zeros(500, dtype=np.int64)
-    asked = {f"episode-{seed}": Disturbed("episode", actions=actions) for seed in (1003, 1000)}
-    seen = originals(of("control-cartpole", CARTPOLE.data_hash("test")), asked)  # type: ignore[arg-type]
-    alone = Episodes(CARTPOLE, [1000])
-    for observation in seen["episode-1000"].values:  # type: ignore[union-attr]
-        assert np.array_equal(observation, alone.observe()[0])
-        alone.step(np.zeros(1, dtype=np.int64))
-    assert not len(alone.slots)

@@ -19,7 +19,7 @@ from adversarial.ledger import Ledger
 from adversarial.registry import Registry
 from adversarial.victims import Victim, weight_versions
 from benchmarks.checking.checks import CHECKS, Check, evaluation_mode, value_range, weights_unchanged
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.making import task_of
 from tasks.measuring.protocol import Task, Trial
 from tasks.models import LoadedModel, Source, load_source
@@ -47,7 +47,7 @@ class Report:
 
 
 def check_model(
-    source: Source, entry: TaskEntry, registry: Registry, device: torch.device, data: OwnData | None = None
+    source: Source, entry: TaskEntry, registry: Registry, device: torch.device, data: CustomData | None = None
 ) -> Report:
     """Loads the model and checks it; whatever is wrong with it is a check that says so, never an exception.
 

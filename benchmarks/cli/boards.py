@@ -66,7 +66,8 @@ def compare(suite: str | None, as_json: bool, out: Path) -> None:
 @out_option
 def site(directory: Path, suite: str | None, plugins: tuple[Path, ...], out: Path) -> None:
     """Write the board as static pages into DIRECTORY: they open from a disk and need nothing else."""
-    from benchmarks.originals import originals_of
+    from benchmarks.catalog import catalog
+    from benchmarks.clean_examples import clean_examples
     from leaderboard.pages.site import SiteSource, write_site
     from leaderboard.records.run_folder import RunFolder
     from tasks.data import is_prepared, open_data
@@ -79,8 +80,9 @@ def site(directory: Path, suite: str | None, plugins: tuple[Path, ...], out: Pat
         name, digest = next(iter(result.artifacts.items()))
         return folder.read_artifact(result.id, digest) if (folder.cells / name).is_file() else None
 
-    own = [open_data(one) for one in sorted((out / FOLDER).glob("[!.]*")) if is_prepared(one)]
-    source = SiteSource(plan, results, folder.journal(), read, originals_of(own), _levels(results, plugins))
+    custom = [open_data(one) for one in sorted((out / FOLDER).glob("[!.]*")) if is_prepared(one)]
+    originals = clean_examples(catalog(plugins), custom)
+    source = SiteSource(plan, results, folder.journal(), read, originals, _levels(results, plugins))
     click.echo(f"{write_site(source, directory)} is ready; open it in a browser")
 
 

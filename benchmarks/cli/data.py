@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.cli.options import F
+from benchmarks.cli.options import F, plugin_option
 
 
 if TYPE_CHECKING:
-    from tasks.data import OwnData
+    from adversarial.entries import TaskEntry
+    from tasks.data import CustomData
     from tasks.data.reading import Wanted
 
 
-_ROLES = "What a column is called, such as label=stars; roles are image and label, audio and text, or text and label."
+_ROLES = "What a column is called, by its role in the task, such as label=stars."
 FOLDER = "data"  # of prepared data, within the folder of the records
 
 
@@ -30,7 +31,7 @@ class Chosen:
 
     wanted: Wanted
 
-    def prepared(self, task: str, folder: Path) -> OwnData:
+    def prepared(self, task: TaskEntry, folder: Path) -> CustomData:
         """Opens what is prepared already, prepares anything else into `folder`, and says what was left out."""
         from adversarial.errors import InvalidOption
         from tasks.data import is_prepared, open_data
@@ -49,19 +50,19 @@ class Chosen:
                 "--rate are for what it was made of"
             )
         found = open_data(source)
-        if found.task != task:
-            raise InvalidOption(f"the data in {source} were prepared for {found.task}, not for {task}")
+        if found.task != task.name:
+            raise InvalidOption(f"the data in {source} were prepared for {found.task}, not for {task.name}")
         return found
 
     @contextmanager
-    def for_a_while(self, task: str) -> Iterator[OwnData]:
+    def for_a_while(self, task: TaskEntry) -> Iterator[CustomData]:
         """As prepared, for commands that keep no records."""
         with tempfile.TemporaryDirectory() as scratch:
             yield self.prepared(task, Path(scratch))
 
 
 def data_options(command: F) -> F:
-    """`--data` and what it needs to be read; the command gets one argument, `own`, None where there is no `--data`."""
+    """`--data` and what it needs to be read; the command gets one argument, `custom`, None without `--data`."""
 
     @wraps(command)
     def collected(**values: Any) -> Any:
@@ -71,7 +72,7 @@ def data_options(command: F) -> F:
             raise click.UsageError(
                 "--column, --split, --fit-split, --classes, --size and --rate say how to read --data"
             )
-        return command(own=None if source is None else _chosen(source, **given), **values)
+        return command(custom=None if source is None else _chosen(source, **given), **values)
 
     wrapped: Any = collected
     for option in reversed(
@@ -99,13 +100,16 @@ def prepared_option(command: F) -> F:
 @click.argument("source", metavar="SOURCE")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--task", required=True, help="Which task's data they take the place of.")
-def prepare(source: str, folder: Path, task: str, **given: Any) -> None:
+@plugin_option
+def prepare(source: str, folder: Path, task: str, plugins: tuple[Path, ...], **given: Any) -> None:
     """Read the data in SOURCE once and write them into FOLDER, under a name that says what they are.
 
     SOURCE is a file (csv, tsv, json, jsonl, parquet), a folder (of those, or of pictures or sounds in folders), or the
     id of a data set on the Hub. Whoever verifies an entry on own data needs the folder that this prints.
     """
-    found = _chosen(source, **given).prepared(task, folder)
+    from benchmarks.catalog import catalog
+
+    found = _chosen(source, **given).prepared(catalog(plugins).task(task), folder)
     rows = ", ".join(f"{name} {split.rows}" for name, split in sorted(found.manifest.splits.items()))
     click.echo(f"{found.folder}  {found.suffix}  {rows}")
 
@@ -144,4 +148,5 @@ def _chosen(
             raise click.UsageError(f"expected --column ROLE=NAME, got {text!r}")
         named[role] = name
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    return Chosen(Wanted(source, named, split, fit_split, names, size or 0, rate or 0))
+    options = {name: value for name, value in (("size", size), ("rate", rate)) if value is not None}
+    return Chosen(Wanted(source, named, split, fit_split, names, options))

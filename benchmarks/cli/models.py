@@ -28,7 +28,7 @@ COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 @data_options
 @json_option
 @plugin_option
-def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
+def check(model: str, task: str, device: str, custom: Chosen | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
     """Try MODEL on eight examples and say what is wrong with it; exit 1 where something is.
 
     MODEL is hf:FOLDER-OR-ID, torch:FOLDER, sb3:ZIP, python:FILE:FUNCTION, or TASK/MODEL for one that ships.
@@ -42,7 +42,7 @@ def check(model: str, task: str, device: str, own: Chosen | None, as_json: bool,
 
     from benchmarks.checking.report import check_model
 
-    with contextlib.nullcontext() if own is None else own.for_a_while(task) as data:
+    with contextlib.nullcontext() if custom is None else custom.for_a_while(entry) as data:
         report = check_model(source, entry, registry, torch.device(device), data)
     click.echo(json.dumps(_plain(report), indent=1, allow_nan=False) if as_json else report_text(report))
     if not report.ok:

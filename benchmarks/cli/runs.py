@@ -36,7 +36,7 @@ def plan(
     filters: Filters,
     settings: Settings,
     threat: str,
-    own: Chosen | None,
+    custom: Chosen | None,
     as_json: bool,
     plugins: tuple[Path, ...],
     out: Path,
@@ -48,7 +48,7 @@ def plan(
     from leaderboard.records.run_folder import RunFolder
 
     registry = catalog(plugins)
-    settings = _on_data(settings, own, filters, registry, out)
+    settings = _on_data(settings, custom, filters, registry, out)
     cells = choose(registry, suite, filters, settings, threat=threat, plugins=plugins).cells
     left = {cell.id for cell in missing(cells, RunFolder(out))}
     if as_json:
@@ -87,7 +87,7 @@ def run(
     executor: str,
     workers: int | None,
     timeout: float | None,
-    own: Chosen | None,
+    custom: Chosen | None,
     as_json: bool,
     plugins: tuple[Path, ...],
     out: Path,
@@ -104,7 +104,7 @@ def run(
 
     registry = catalog(plugins)
     who: Executor = resolve(registry.find(ExecutorEntry, executor).code)(workers)
-    settings = _on_data(settings, own, filters, registry, out)
+    settings = _on_data(settings, custom, filters, registry, out)
     chosen = choose(registry, suite, filters, settings, threat=threat, plugins=plugins)
     cells = with_timeout(chosen.cells, timeout)
     folder, written = RunFolder(out), as_plan(chosen.suite, chosen.planned, settings)
@@ -136,9 +136,9 @@ def measured(
         return run_cells(cells, place, folder, who, progress)
 
 
-def _on_data(settings: Settings, own: Chosen | None, filters: Filters, registry: Registry, out: Path) -> Settings:
-    if own is None:
+def _on_data(settings: Settings, custom: Chosen | None, filters: Filters, registry: Registry, out: Path) -> Settings:
+    if custom is None:
         return settings
     if len(filters.tasks) != 1:
         raise click.UsageError("--data is for one task: name it with --task")
-    return replace(settings, data=own.prepared(registry.task(filters.tasks[0]).name, out / FOLDER))
+    return replace(settings, data=custom.prepared(registry.task(filters.tasks[0]), out / FOLDER))

@@ -50,7 +50,7 @@ def serve(
         import uvicorn
 
         from benchmarks.catalog import catalog
-        from benchmarks.originals import originals_of
+        from benchmarks.clean_examples import clean_examples
         from benchmarks.suites.suite import Suite
         from benchmarks.verifying.opening import benchmark_version
         from leaderboard.bundle.reading import Limits
@@ -61,13 +61,13 @@ def serve(
         from leaderboard.server.settings import ServerSettings
         from tasks.data import open_data
 
-        depot, total = Depot(store), most_megabytes * 1_000_000
+        registry, depot, total = catalog(plugins), Depot(store), most_megabytes * 1_000_000
         opened = [open_data(folder) for folder in data]
-        for suite in catalog(plugins).all(Suite):
+        for suite in registry.all(Suite):
             write_suite(depot, SuiteFacts(suite.name, dict(suite.ranking_threats), tuple(suite.unrealisable)))
-            for own in opened:
-                threats = {own.task: suite.ranking_threats[own.task]}
-                write_suite(depot, SuiteFacts(f"{suite.name}-{own.suffix}", threats, tuple(suite.unrealisable)))
+            for custom in (one for one in opened if one.task in suite.ranking_threats):
+                threats = {custom.task: suite.ranking_threats[custom.task]}
+                write_suite(depot, SuiteFacts(f"{suite.name}-{custom.suffix}", threats, tuple(suite.unrealisable)))
         settings = ServerSettings(
             folder=store,
             hosts=_hosts(host, names),
@@ -75,7 +75,7 @@ def serve(
             submissions_per_hour=submissions,
             requests_per_minute=requests,
             benchmark=None if any_version else benchmark_version(),
-            originals=originals_of(opened),
+            originals=clean_examples(registry, opened),
             limited_suites=limited_suites,
         )
         open_database(store).close()  # or else says here what is wrong with it

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from leaderboard.bundle.manifest import EntryFacts
     from leaderboard.records.plan import Plan
     from leaderboard.records.run_folder import RunFolder
-    from tasks.data import OwnData
+    from tasks.data import CustomData
     from tasks.models import Source
 
 
@@ -64,7 +64,7 @@ def submit(
     bundle: Path | None,
     to: str | None,
     despite_problems: bool,
-    own: Chosen | None,
+    custom: Chosen | None,
     plugins: tuple[Path, ...],
     out: Path,
 ) -> None:
@@ -88,7 +88,7 @@ def submit(
     facts = _facts(name, task, defense, link, licence)
     check_entry(facts, found, registry)
     private = signing_key(key)
-    data = None if own is None else own.prepared(task, out / FOLDER)
+    data = None if custom is None else custom.prepared(registry.task(task), out / FOLDER)
     submission = _checked(source, facts, registry, data, despite_problems)
     settings = Settings(limit=limit, data=data)
     cells, folder = cells_of(submission, found, registry, settings), RunFolder(out)
@@ -136,7 +136,7 @@ def _facts(name: str, task: str, defense: str, link: str, licence: str) -> Entry
 
 
 def _checked(
-    source: Source, facts: EntryFacts, registry: Registry, data: OwnData | None, despite_problems: bool
+    source: Source, facts: EntryFacts, registry: Registry, data: CustomData | None, despite_problems: bool
 ) -> Submission:
     """The model, once it is checked. Raises ModelError where something is wrong with it, or it is never the same."""
     import torch

@@ -10,7 +10,7 @@ from adversarial.entries import SourceEntry, TaskEntry
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
 from benchmarks.running.planning import ModelRef
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import Source, load_source, parse
 from tasks.models.cards import CARD_FILE, Card, read_card
 
@@ -34,7 +34,7 @@ def is_source(text: str, registry: Registry) -> bool:
 
 
 def brought_models(
-    texts: Sequence[str], registry: Registry, tasks: Sequence[TaskEntry], data: OwnData | None = None
+    texts: Sequence[str], registry: Registry, tasks: Sequence[TaskEntry], data: CustomData | None = None
 ) -> Brought:
     """Loads each model once, for its hash. tasks: those that are asked for. data: what they are measured on.
 

@@ -19,7 +19,7 @@ from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.records.plan import Plan
 from leaderboard.records.record import Cell, Scalar
 from tasks import FIT_SPLIT
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models.cards import model_hash, read_card
 
 
@@ -36,7 +36,7 @@ class Settings:
     device: str = CPU
     threads: int = 1
     dtype: str = "float32"
-    data: OwnData | None = None
+    data: CustomData | None = None
 
     @property
     def suffix(self) -> str:

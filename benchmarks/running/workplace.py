@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.running.devices import CPU
-from tasks.data import OwnData
+from tasks.data import CustomData
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Workplace:
     def of(
         cls,
         plugins: Sequence[Path] = (),
-        data: OwnData | None = None,
+        data: CustomData | None = None,
         device: str = CPU,
         sources: Mapping[tuple[str, str], str] | None = None,
     ) -> Workplace:

@@ -28,7 +28,7 @@ from leaderboard.records.record import Result
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from tasks.data import OwnData
+    from tasks.data import CustomData
 
 
 def strengthen(
@@ -39,7 +39,7 @@ def strengthen(
     params: Mapping[str, Any],
     key: Ed25519PrivateKey,
     seed: int = 0,
-    data: Sequence[OwnData] = (),
+    data: Sequence[CustomData] = (),
     plugins: Sequence[Path] = (),
 ) -> tuple[str, Result]:
     """Runs the attack under the threat that ranks the entry's task, and writes a bundle against the entry.

@@ -29,7 +29,7 @@ from leaderboard.records.verdict import LONGEST, Verdict, VerdictLevel
 
 
 if TYPE_CHECKING:
-    from tasks.data import OwnData
+    from tasks.data import CustomData
 
 
 LARGEST_BATCH: Final = 4_096
@@ -45,7 +45,7 @@ def verify(
     rerun: int = 0,
     nonce: str = "",
     report: Report = lambda _: None,
-    data: Sequence[OwnData] = (),
+    data: Sequence[CustomData] = (),
     device: str = CPU,
     plugins: Sequence[Path] = (),
 ) -> Verdict:

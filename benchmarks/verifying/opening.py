@@ -24,7 +24,7 @@ from leaderboard.records.threats import without_access
 
 
 if TYPE_CHECKING:
-    from tasks.data import OwnData
+    from tasks.data import CustomData
     from tasks.models import LoadedModel
 
 
@@ -52,7 +52,7 @@ def ranking_threat(bundle: Bundle, registry: Registry) -> str:
     return without_access(suite_of(bundle, registry).ranking_threats[bundle.manifest.entry.task])
 
 
-def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
+def settings_of(suite: str, data: Sequence[CustomData] = ()) -> Settings:
     """The settings that a board's name tells: a suite as it is, its first examples, or one on own data.
 
     data: what is at hand. Raises BundleError for other settings, and UnavailableData for data that are not at hand.
@@ -67,7 +67,7 @@ def settings_of(suite: str, data: Sequence[OwnData] = ()) -> Settings:
 
 
 def carried_model(
-    bundle: Bundle, registry: Registry, folder: Path, data: OwnData | None, place: Workplace
+    bundle: Bundle, registry: Registry, folder: Path, data: CustomData | None, place: Workplace
 ) -> LoadedModel:
     """The bundle's model, from the folder that it was extracted to; raises BundleError where it is another one."""
     import torch

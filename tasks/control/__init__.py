@@ -17,6 +17,7 @@ ENTRY: Final = TaskEntry(
     answers=frozenset({"classes", "episodes"}),
     libraries=("torch", "numpy", "gymnasium"),
     loaders={"sb3": "tasks.control.sb3:load"},
+    clean_examples="tasks.control.clean_examples:clean_examples",
     pace=Pace(0.15, 0.15, 100),
     models=("undefended", "noise-augmentation", "adversarial-training"),
     folder=str(Path(__file__).parent / "models"),

@@ -23,7 +23,7 @@ from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
 from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import WEIGHTS_FILE
 from tasks.models.weights import load_weights, save_weights
@@ -57,7 +57,7 @@ def load(
     source: Source,
     task: TaskEntry,  # noqa: ARG001
     device: torch.device,
-    data: OwnData | None = None,  # noqa: ARG001
+    data: CustomData | None = None,  # noqa: ARG001
 ) -> LoadedModel:
     """A zip of `model.save`, or the folder with model.safetensors and sb3.json that a bundle carries.
 

@@ -22,6 +22,7 @@ SPLITS: Final = ("validation", "test")
 SHORT: Final = 12  # digits of an id in the name of a board
 
 Arrays = dict[str, NDArray[Any]]
+Fact = int | str | tuple[int, ...]
 
 
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,30 +32,29 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DataManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the data are; nothing of where they came from, so that the same data have the same name everywhere.
 
-    classes: by label, as the data name them. shape: of an image, [channels, height, width]. rate_hz: of samples.
+    classes: by label, as the data name them. facts: what the task must know of all examples, such as their shape.
     reference_models: whether the task's reference models can read them.
     """
 
     task: str
     splits: dict[str, Split]
     classes: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
-    rate_hz: int = 0
+    facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     reference_models: bool = True
     format: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class OwnData:
+class CustomData:
     """Prepared data. id: SHA-256 of the manifest, which names the hash of everything else. notes: what was left out,
     told once, by whoever has just prepared them."""
 
     folder: Path
     id: str
-    manifest: Manifest = field(compare=False)  # the id says which one it is
+    manifest: DataManifest = field(compare=False)  # the id says which one it is
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -94,7 +94,7 @@ class OwnData:
         return tuple(f"own-{split}-{number}" for number in range(self.manifest.splits[split].rows))
 
 
-def manifest_bytes(manifest: Manifest) -> bytes:
+def manifest_bytes(manifest: DataManifest) -> bytes:
     """The one way in which a manifest is written."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
 
@@ -103,12 +103,12 @@ def is_prepared(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def open_data(folder: Path) -> OwnData:
+def open_data(folder: Path) -> CustomData:
     """Data that were prepared before; raises UnavailableData for a folder that holds none."""
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=DataManifest)
     except OSError as error:
         raise UnavailableData(
             f"cannot read {path}: {error.strerror}; `robustarena prepare` writes such a folder"
@@ -117,7 +117,7 @@ def open_data(folder: Path) -> OwnData:
         raise UnavailableData(f"{path} describes no prepared data: {error}; prepare them again") from None
     if set(manifest.splits) != set(SPLITS) or manifest.format != 1 or content != manifest_bytes(manifest):
         raise UnavailableData(f"{path} was not written by this version of robustarena; prepare the data again")
-    return OwnData(folder, hashlib.sha256(content).hexdigest(), manifest)
+    return CustomData(folder, hashlib.sha256(content).hexdigest(), manifest)
 
 
 def joined(rows: list[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from adversarial.entries import TaskEntry
 from adversarial.errors import InvalidOption
 from adversarial.registry import resolve
-from tasks.data import OwnData
+from tasks.data import CustomData
 
 
 if TYPE_CHECKING:
     from tasks.measuring.protocol import Task
 
 
-def task_of(entry: TaskEntry, data: OwnData | None = None) -> Task:
+def task_of(entry: TaskEntry, data: CustomData | None = None) -> Task:
     """Raises InvalidOption where the data are another task's."""
     task: Task
     if data is None:

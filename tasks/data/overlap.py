@@ -1,28 +1,15 @@
-"""What a task's own data were read to, with nothing to learn on that is also attacked."""
+"""Rows that are left out: those to learn on that are attacked, too, and those that hold nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from adversarial.errors import DataError
-from tasks.data import Arrays, Manifest
 from tasks.data.reading import Rows
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """manifest: without its splits. parts: the tensors of each split. rows: how many each has. notes: for whoever
-    prepares the data, what was left out of them or changed."""
-
-    manifest: Manifest
-    parts: Mapping[str, Arrays]
-    rows: Mapping[str, int]
-    notes: tuple[str, ...] = ()
 
 
 def apart(

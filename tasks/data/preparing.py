@@ -6,50 +6,69 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import cast
 
-import msgspec
 import safetensors.numpy
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import DataError, InvalidOption
-from tasks.data import MANIFEST, SHORT, OwnData, Split, manifest_bytes, open_data
-from tasks.data.overlap import Collected
+from adversarial.registry import resolve
+from tasks.data import MANIFEST, SHORT, Arrays, CustomData, DataManifest, Fact, Split, manifest_bytes, open_data
 from tasks.data.reading import Rows, Wanted, read
-from tasks.image import custom_data as images
-from tasks.sentiment import custom_data as reviews
-from tasks.speech import custom_data as utterances
 
 
-class _Kind(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Rows as tensors. parts: the tensors of each split. rows: how many each has. classes, facts, reference_models: as
+    in a DataManifest. notes: for whoever prepares the data, what was left out of them or changed."""
+
+    parts: Mapping[str, Arrays]
+    rows: Mapping[str, int]
+    classes: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    reference_models: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """How a task reads a user's own data; what its registry entry names as `preparing`.
+
+    roles: what columns are called where the user does not say, by role. collect: from the rows to attack, the rows to
+    learn on and what is wanted; raises DataError for rows that do not fit. options: those of Wanted that it knows.
+    """
+
     roles: Mapping[str, Sequence[str]]
     collect: Callable[[Rows, Rows, Wanted], Collected]
+    options: tuple[str, ...] = ()
+
+    def __call__(self, test: Rows, fit: Rows, wanted: Wanted) -> Collected:
+        return self.collect(test, fit, wanted)
 
 
-KINDS: Final[Mapping[str, _Kind]] = {
-    "image-digits": _Kind(images.ROLES, images.collect),
-    "speech-digits": _Kind(utterances.ROLES, utterances.collect),
-    "sentiment-reviews": _Kind(reviews.ROLES, reviews.collect),
-}
-
-
-def prepare(wanted: Wanted, task: str, folder: Path) -> OwnData:
+def prepare(wanted: Wanted, task: TaskEntry, folder: Path) -> CustomData:
     """Reads the data and writes them to a folder of their own, named by what they are, in `folder`.
 
     The same rows make the same bytes and the same name; what is there already is kept, or made whole. What was left out
-    is told in `notes`. Raises InvalidOption for a task that takes no data, DataError for data that do not fit it.
+    is told in `notes`. Raises InvalidOption for a task that takes no data or not these options, DataError for data that
+    do not fit it.
     """
-    if task not in KINDS:
-        raise InvalidOption(f"{task} takes no data; those that do are {', '.join(KINDS)}")
-    kind = KINDS[task]
-    test, fit = read(wanted, kind.roles)
+    if not task.preparing:
+        raise InvalidOption(f"{task.name} takes no data but its own")
+    how = cast("Preparing", resolve(task.preparing))
+    if unknown := [name for name in wanted.options if name not in how.options]:
+        known = ", ".join(f"--{name}" for name in how.options) or "none"
+        raise InvalidOption(f"{task.name} does not know --{unknown[0]}; of such options it has {known}")
+    test, fit = read(wanted, how.roles)
     if not len(test) or not len(fit):
         raise DataError(f"{wanted.source}: a split is empty")
-    found = kind.collect(test, fit, wanted)
+    found = how.collect(test, fit, wanted)
     files = {split: safetensors.numpy.save(dict(arrays)) for split, arrays in sorted(found.parts.items())}
     splits = {split: Split(found.rows[split], hashlib.sha256(file).hexdigest()) for split, file in files.items()}
-    content = manifest_bytes(msgspec.structs.replace(found.manifest, splits=splits))
+    manifest = DataManifest(task.name, splits, found.classes, dict(found.facts), found.reference_models)
+    content = manifest_bytes(manifest)
     target = folder / hashlib.sha256(content).hexdigest()[:SHORT]
     _write(target, {**{f"{split}.safetensors": data for split, data in files.items()}, MANIFEST: content})
     return replace(open_data(target), notes=found.notes)

@@ -37,16 +37,15 @@ _FIT: Final = ("train", "validation", "valid", "dev")
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What of which data. columns: a column's name by its role, such as `label`. split: that is attacked. fit_split:
-    that attacks learn on. classes: their names, in the order of the labels. size: pixels a side that images are brought
-    to. rate_hz: that samples are brought to."""
+    that attacks learn on. classes: their names, in the order of the labels. options: numbers that examples are brought
+    to, as the task names them."""
 
     source: str
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str = ""
     fit_split: str = ""
     classes: tuple[str, ...] = ()
-    size: int = 0
-    rate_hz: int = 0
+    options: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

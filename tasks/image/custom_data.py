@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
-from tasks.data import Arrays, Manifest, OwnData
+from tasks.data import Arrays, CustomData
 from tasks.data.labels import class_names, label_of
-from tasks.data.overlap import Collected, apart
+from tasks.data.overlap import apart
+from tasks.data.preparing import Collected, Preparing
 from tasks.data.reading import Rows, Wanted, opened
 from tasks.image.dataset import Digits
 
@@ -26,6 +27,7 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
     "image": ("image", "img", "picture", "file_name", "path"),
     "label": ("label", "labels", "class", "target"),
 }
+SHAPE: Final = "shape"  # what the manifest tells of all pictures
 DIGITS: Final = tuple(map(str, range(10)))
 LARGEST: Final = 1024  # pixels a side
 GREY: Final = ("1", "L", "LA")
@@ -35,7 +37,8 @@ _Picture = tuple[Pixels, int]  # and its label
 
 
 def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
-    """Raises DataError for pictures of several sizes (unless `size` is given) and for labels of no class."""
+    """Raises DataError for pictures of several sizes (unless the option `size` is given, in pixels a side) and for
+    labels of no class."""
     classes = class_names((test, fit), wanted.classes)
     if len(classes) < 2:
         raise DataError(f"there are {len(classes)} classes; a classifier needs two")
@@ -46,7 +49,7 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         pictures[split] = []
         for number, row in rows:
             where = f"row {number} of {rows.name}"
-            image = _pixels(row["image"], wanted.size, rows.folder, where)
+            image = _pixels(row["image"], wanted.options.get("size", 0), rows.folder, where)
             sides = sides or image.shape[1:]
             if image.shape[1:] != sides:
                 raise DataError(
@@ -69,11 +72,19 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         for split, found in (("test", pictures["test"]), ("validation", kept))
     }
     reads = shape == (1, 8, 8) and classes == DIGITS
-    manifest = Manifest("image-digits", {}, classes=classes, shape=shape, reference_models=reads)
-    return Collected(manifest, parts, {"test": len(pictures["test"]), "validation": len(kept)}, notes)
+    counts = {"test": len(pictures["test"]), "validation": len(kept)}
+    return Collected(parts, counts, classes, {SHAPE: shape}, reads, notes)
 
 
-def load(data: OwnData, split: str) -> Digits:
+PREPARING: Final = Preparing(ROLES, collect, options=("size",))
+
+
+def shape_of(data: CustomData) -> tuple[int, ...]:
+    """[channels, height, width] of the pictures."""
+    return cast("tuple[int, ...]", data.manifest.facts[SHAPE])
+
+
+def load(data: CustomData, split: str) -> Digits:
     """A split as the task reads it."""
     arrays = data.arrays(split)
     images = (arrays["images"] / np.float32(255)).astype(np.float32)

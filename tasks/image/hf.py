@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from adversarial.entries import TaskEntry
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
-from tasks.data import OwnData
+from tasks.data import CustomData
+from tasks.image.custom_data import shape_of
 from tasks.image.preprocessing import SHAPE, FrontEnd, check_front_end, front_end
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.folders import CONFIG, PROCESSOR, fetched, files_of, load_pretrained
@@ -49,7 +50,7 @@ def load(
     source: Source,
     task: TaskEntry,  # noqa: ARG001
     device: torch.device,
-    data: OwnData | None = None,
+    data: CustomData | None = None,
 ) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json and, if it has one, preprocessor_config.json.
 
@@ -62,7 +63,7 @@ def load(
     shape: tuple[int, ...] = SHAPE
     if data is not None:
         classes = {name: (plain(name),) for name in data.manifest.classes}
-        shape = data.manifest.shape
+        shape = shape_of(data)
     labels = label_map(config, classes)
     front = front_end(folder, config, shape)
     checked = check_front_end(front, folder, shape)

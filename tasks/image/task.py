@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from adversarial.spaces import pixels
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.image import custom_data
 from tasks.image.dataset import Digits, data_hash, load_split
 from tasks.image.model import ARCHITECTURES
@@ -21,11 +21,10 @@ def make() -> Classification:
     return _task(_split, data_hash, SHAPE, 10)
 
 
-def on_data(data: OwnData) -> Classification:
+def on_data(data: CustomData) -> Classification:
     """The task on a user's own pictures."""
-    manifest = data.manifest
     load = lru_cache(lambda split: _labelled(custom_data.load(data, split)))
-    return _task(load, data.data_hash, manifest.shape, len(manifest.classes))
+    return _task(load, data.data_hash, custom_data.shape_of(data), len(data.manifest.classes))
 
 
 def _task(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from adversarial.victims import Victim
-    from tasks.data import OwnData
+    from tasks.data import CustomData
 
 
 ENTRIES: Final = (
@@ -115,7 +115,7 @@ def parse(text: str, registry: Registry) -> Source:
 
 
 def load_source(
-    source: Source, task: TaskEntry, registry: Registry, device: torch.device, data: OwnData | None = None
+    source: Source, task: TaskEntry, registry: Registry, device: torch.device, data: CustomData | None = None
 ) -> LoadedModel:
     """The model as a victim of the task, in evaluation mode and frozen. data: what takes the place of the task's own.
 

@@ -15,7 +15,7 @@ from torch import nn
 from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, RobustArenaError
 from adversarial.victims import Victim
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.making import task_of
 from tasks.models import LoadedModel, Source
 from tasks.models.identity import weights_hash
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tasks.measuring.protocol import Task
 
 
-def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
+def load(source: Source, task: TaskEntry, device: torch.device, data: CustomData | None = None) -> LoadedModel:
     """Calls the function without arguments; it returns a Victim, or a module from the task's inputs to its scores.
 
     Raises ModelError that names file and function, whatever goes wrong in them.

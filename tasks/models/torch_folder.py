@@ -13,7 +13,7 @@ from torch import nn
 from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import Victim
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.data.making import task_of
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import CARD_FILE, WEIGHTS_FILE, Card, read_card, write_card
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LARGEST: Final = 1 << 17  # any number among an architecture's arguments: widths beyond are no model of these tasks
 
 
-def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
+def load(source: Source, task: TaskEntry, device: torch.device, data: CustomData | None = None) -> LoadedModel:
     """Raises ModelError where the folder is not of this task or does not read the data, and what load_victim raises."""
     folder = source.path
     if not folder.is_dir():
@@ -50,7 +50,9 @@ def load(source: Source, task: TaskEntry, device: torch.device, data: OwnData | 
     return LoadedModel(source, victim, hash_of(files), files, facts)
 
 
-def load_reference(source: Source, task: TaskEntry, device: torch.device, data: OwnData | None = None) -> LoadedModel:
+def load_reference(
+    source: Source, task: TaskEntry, device: torch.device, data: CustomData | None = None
+) -> LoadedModel:
     """A model `TASK/MODEL` that ships, by its torch: folder. Raises ModelError for another task's, UnknownName."""
     name, _, model = source.location.partition("/")
     if name != task.name:

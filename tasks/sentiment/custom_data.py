@@ -8,14 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from adversarial.errors import DataError
-from tasks.data import Manifest, OwnData, texts_as_arrays, texts_of
+from tasks.data import CustomData, texts_as_arrays, texts_of
 from tasks.data.labels import class_names, label_of
-from tasks.data.overlap import Collected, apart, left_out
+from tasks.data.overlap import apart, left_out
+from tasks.data.preparing import Collected, Preparing
 from tasks.data.reading import Rows, Wanted
-from tasks.sentiment.candidates import candidates
-from tasks.sentiment.dataset import LABELS, Reviews, load_synonyms
+from tasks.sentiment.dataset import LABELS, Reviews
 from tasks.sentiment.tokens import tokenise
-from tasks.sentiment.words import bundled
 
 
 ROLES: Final[Mapping[str, Sequence[str]]] = {
@@ -62,8 +61,11 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         for split, found in rows.items()
     }
     sentiments = called == LABELS or all(_is_number(name) for name in called)
-    manifest = Manifest("sentiment-reviews", {}, classes=called, reference_models=sentiments)
-    return Collected(manifest, parts, {split: len(found) for split, found in rows.items()}, notes + repeated)
+    counted = {split: len(found) for split, found in rows.items()}
+    return Collected(parts, counted, called, reference_models=sentiments, notes=notes + repeated)
+
+
+PREPARING: Final = Preparing(ROLES, collect)
 
 
 def _are(classes: Sequence[str], sentiments: Sequence[Sequence[str]]) -> bool:
@@ -83,31 +85,8 @@ def _content(row: _Text) -> bytes:
     return " ".join(tokenise(row[0])).encode()
 
 
-def load(data: OwnData, split: str) -> Reviews:
+def load(data: CustomData, split: str) -> Reviews:
     """A split as the task reads it; nothing is known of domains and styles."""
     arrays = data.arrays(split)
     texts, labels = texts_of(arrays, "texts"), arrays["labels"].tolist()
     return Reviews(data.ids(split), tuple(texts), tuple(labels), ("",) * len(texts), (0,) * len(texts))
-
-
-def own_words(data: OwnData) -> frozenset[str]:
-    """The words of the data and their candidates; the lexicon knows them from then on, in an order that no batch
-    decides."""
-    words = OwnWords(data)
-    found = words.known.union(*(words.candidates(word) for word in words.known))
-    for word in sorted(found):
-        bundled().intern(word)
-    return found
-
-
-class OwnWords:
-    """The words of the data, of both splits: no misspelling may be one of them."""
-
-    def __init__(self, data: OwnData) -> None:
-        texts = [text for split in data.manifest.splits for text in texts_of(data.arrays(split), "texts")]
-        self.known = frozenset(word for text in texts for word in tokenise(text))
-
-    def candidates(self, word: str) -> tuple[str, ...]:
-        """As tasks.sentiment.candidates has them, without what is another word of these data by chance."""
-        synonyms = load_synonyms().get(word, ())
-        return tuple(other for other in candidates(word) if other in synonyms or other not in self.known)

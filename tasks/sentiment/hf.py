@@ -16,11 +16,11 @@ from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.folders import CONFIG, fetched, files_of, load_pretrained
 from tasks.models.labels import LabelMap, label_map, listed, names_of, plain
-from tasks.sentiment.custom_data import own_words
+from tasks.sentiment.custom_words import custom_words
 from tasks.sentiment.dataset import LABELS, load_split
 from tasks.sentiment.subwords import TOKENIZER, VOCABULARIES, Pieces, data_words, tokenizer_of
 from tasks.sentiment.tokens import tokenise
@@ -112,7 +112,7 @@ def load(
     source: Source,
     task: TaskEntry,  # noqa: ARG001
     device: torch.device,
-    data: OwnData | None = None,
+    data: CustomData | None = None,
 ) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json and tokenizer.json (or a vocabulary).
 
@@ -124,7 +124,7 @@ def load(
     model: Any = module
     labels = _labels(model.config, LABELS if data is None else data.manifest.classes)
     embedding = _table(module)
-    own = data_words() if data is None else own_words(data)
+    own = data_words() if data is None else custom_words(data)
     pieces = Pieces(tokenizer_of(folder), bundled(), embedding.num_embeddings, embedding.padding_idx or 0, own)
     victim = TextVictim(module.to(device), pieces, labels, _positions(module))
     _check(victim, device)

@@ -20,7 +20,7 @@ from adversarial.spaces import Space, embeddings, words
 from adversarial.threats import Threat
 from adversarial.victims import EmbeddingVictim, ModuleVictim, Victim
 from leaderboard.records.metric import Metric
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.measuring.batches import Batch, Outcomes, first_examples
 from tasks.measuring.classes import class_fault, class_outcomes
 from tasks.measuring.protocol import Defense, GoalName, Measurement, ModelInterface, Rescored, Trial
@@ -32,6 +32,7 @@ from tasks.models.cards import read_card
 from tasks.models.recipes import Recipe
 from tasks.sentiment import custom_data as reviews
 from tasks.sentiment.candidates import Choices, candidates
+from tasks.sentiment.custom_words import CustomWords, custom_words
 from tasks.sentiment.dataset import LABELS, Reviews, data_hash, load_split
 from tasks.sentiment.model import ARCHITECTURES, ReviewNet, training_vocabulary
 from tasks.sentiment.recipes import RECIPES
@@ -183,8 +184,8 @@ def make() -> SentimentReviews:
     return SentimentReviews()
 
 
-def on_data(data: OwnData) -> SentimentReviews:
+def on_data(data: CustomData) -> SentimentReviews:
     """The task on a user's own texts."""
-    reviews.own_words(data)
+    custom_words(data)
     load = lru_cache(partial(reviews.load, data))
-    return SentimentReviews(load, reviews.OwnWords(data).candidates, data.manifest.classes)
+    return SentimentReviews(load, CustomWords(data).candidates, data.manifest.classes)

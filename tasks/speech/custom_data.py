@@ -8,14 +8,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adversarial.errors import DataError
-from tasks.data import Manifest, OwnData, cut, joined, texts_as_arrays, texts_of
-from tasks.data.overlap import Collected, apart
+from tasks.data import CustomData, cut, joined, texts_as_arrays, texts_of
+from tasks.data.overlap import apart
+from tasks.data.preparing import Collected, Preparing
 from tasks.data.reading import Rows, Wanted, opened
 from tasks.speech.dataset import SAMPLE_RATE, WORDS, Samples, Utterances
 
@@ -24,6 +25,7 @@ ROLES: Final[Mapping[str, Sequence[str]]] = {
     "audio": ("audio", "speech", "file_name", "path"),
     "text": ("text", "transcription", "transcript", "sentence"),
 }
+RATE: Final = "rate_hz"  # what the manifest tells of all recordings
 RATES: Final = range(4_000, 96_001)
 MOST_PHASES: Final = 1_000  # of a resampling filter
 LONGEST_SECONDS: Final = 60.0
@@ -46,8 +48,10 @@ class _Utterance:
 
 
 def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
-    """Raises DataError for sounds that cannot be read, rates that differ, and texts beyond the letters a to z."""
-    rate_hz, rows = wanted.rate_hz, dict[str, list[_Utterance]]()
+    """Raises DataError for sounds that cannot be read, rates that differ (unless the option `rate` is given, in Hz),
+    and texts beyond the letters a to z."""
+    given = wanted.options.get("rate", 0)
+    rate_hz, rows = given, dict[str, list[_Utterance]]()
     for split, part in (("test", test), ("validation", fit)):
         rows[split] = []
         for number, row in part:
@@ -55,7 +59,7 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
             own, own_hz = _sound(row["audio"], part.folder, where)
             rate_hz = rate_hz or own_hz
             if own_hz != rate_hz:
-                if not wanted.rate_hz:
+                if not given:
                     raise DataError(f"{where}: {own_hz} Hz, and others have {rate_hz} Hz; --rate HZ resamples all")
                 own = _resampled(own, own_hz, rate_hz)
             rows[split].append(_Utterance(_as_16_bits(own, where), plain_text(row["text"], where), _beyond(own)))
@@ -73,8 +77,16 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         for split, found in rows.items()
     }
     reads = rate_hz == SAMPLE_RATE and said <= set(WORDS)
-    manifest = Manifest("speech-digits", {}, rate_hz=rate_hz, reference_models=reads)
-    return Collected(manifest, parts, {split: len(found) for split, found in rows.items()}, notes + repeated)
+    counts = {split: len(found) for split, found in rows.items()}
+    return Collected(parts, counts, (), {RATE: rate_hz}, reads, notes + repeated)
+
+
+PREPARING: Final = Preparing(ROLES, collect, options=("rate",))
+
+
+def rate_of(data: CustomData) -> int:
+    """Hz of the samples."""
+    return cast("int", data.manifest.facts[RATE])
 
 
 def _cut(rows: Sequence[_Utterance]) -> tuple[str, ...]:
@@ -88,7 +100,7 @@ def _cut(rows: Sequence[_Utterance]) -> tuple[str, ...]:
     )
 
 
-def load(data: OwnData, split: str) -> Utterances:
+def load(data: CustomData, split: str) -> Utterances:
     """A split as the task reads it."""
     arrays = data.arrays(split)
     texts = texts_of(arrays, "texts")
@@ -96,7 +108,7 @@ def load(data: OwnData, split: str) -> Utterances:
     return Utterances(list(data.ids(split)), samples, texts, [""] * len(texts))
 
 
-def letters_of(data: OwnData) -> str:
+def letters_of(data: CustomData) -> str:
     """The letters that a model must be able to write."""
     said = {
         letter for split in data.manifest.splits for text in texts_of(data.arrays(split), "texts") for letter in text

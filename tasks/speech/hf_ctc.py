@@ -19,10 +19,10 @@ from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import LoadedModel, Source
 from tasks.models.folders import read_json
-from tasks.speech.custom_data import letters_of
+from tasks.speech.custom_data import letters_of, rate_of
 from tasks.speech.dataset import SAMPLE_RATE
 from tasks.speech.hf_folders import extractor_of, fetched, load_pretrained, loaded_model
 from tasks.speech.preprocessing import check_rate, resampled, standardised
@@ -180,7 +180,7 @@ def load(
     source: Source,
     task: TaskEntry,  # noqa: ARG001
     device: torch.device,
-    data: OwnData | None = None,
+    data: CustomData | None = None,
 ) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and vocab.json.
 
@@ -190,7 +190,7 @@ def load(
     module = load_pretrained("AutoModelForCTC", folder)
     if module.main_input_name != "input_values":
         raise ModelError(f"{type(module).__name__} reads {module.main_input_name}, not samples; it cannot be attacked")
-    from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
+    from_hz = SAMPLE_RATE if data is None else rate_of(data)
     rate_hz, standardise = _hearing(folder, from_hz)
     symbols = _symbols(folder, module.config, ALPHABET[2:SYMBOLS] if data is None else letters_of(data))
     victim = CTCVictim(module.to(device), symbols, rate_hz, standardise=standardise, from_hz=from_hz)

@@ -18,9 +18,10 @@ from adversarial.entries import TaskEntry
 from adversarial.errors import DataError, ModelError
 from adversarial.inputs import Inputs, Scores
 from adversarial.victims import freeze
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.models import LoadedModel, Source
 from tasks.models.folders import staged
+from tasks.speech.custom_data import rate_of
 from tasks.speech.dataset import SAMPLE_RATE, WORDS
 from tasks.speech.hf_folders import extractor_of, fetched, files_of, load_pretrained, loaded_model
 from tasks.speech.preprocessing import check_rate, resampled
@@ -91,7 +92,7 @@ def load(
     source: Source,
     task: TaskEntry,  # noqa: ARG001
     device: torch.device,
-    data: OwnData | None = None,
+    data: CustomData | None = None,
 ) -> LoadedModel:
     """A folder or Hub id with model.safetensors, config.json, preprocessor_config.json and the tokenizer's files.
 
@@ -101,7 +102,7 @@ def load(
     folder = fetched(source)
     module = load_pretrained("WhisperForConditionalGeneration", folder, attention="sdpa").to(device)
     config: Any = module.config
-    from_hz = SAMPLE_RATE if data is None else data.manifest.rate_hz
+    from_hz = SAMPLE_RATE if data is None else rate_of(data)
     front, rate_hz = front_of(folder, config, from_hz)
     writer = writer_of(folder, module)
     victim = WhisperVictim(module, front.to(device), rate_hz, writer, from_hz)

@@ -20,7 +20,7 @@ from adversarial.spaces import Space, snr_db, waveform
 from adversarial.threats import Threat
 from adversarial.victims import Victim
 from leaderboard.records.metric import Metric
-from tasks.data import OwnData
+from tasks.data import CustomData
 from tasks.measuring.batches import Batch, Outcomes, first_examples
 from tasks.measuring.protocol import Defense, GoalName, Measurement, ModelInterface, Rescored, Trial
 from tasks.measuring.rescoring import cut, rescore_static, tensor_of
@@ -234,9 +234,9 @@ def make() -> SpeechDigits:
     return SpeechDigits()
 
 
-def on_data(data: OwnData) -> SpeechDigits:
+def on_data(data: CustomData) -> SpeechDigits:
     """The task on a user's own recordings. Targets are made of what is said in them."""
     load = lru_cache(partial(utterances.load, data))
     said = {word for transcript in load("test").transcripts for word in transcript.split()}
-    words, manifest = sorted(said) if len(said) > 1 else WORDS, data.manifest
-    return SpeechDigits(load, words, manifest.rate_hz, digits=manifest.reference_models)
+    words = sorted(said) if len(said) > 1 else WORDS
+    return SpeechDigits(load, words, utterances.rate_of(data), digits=data.manifest.reference_models)
