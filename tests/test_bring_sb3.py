@@ -22,18 +22,21 @@ import pytest
 import torch
 from model_sources import load_model, registry, source_of
 from stable_baselines3 import A2C, DQN, PPO, SAC
+from walk import WALK
 
 from adversarial.attacks.pgd import pgd
+from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
 from adversarial.inputs import Inputs
 from adversarial.ledger import Ledger
 from adversarial.threats import Threat
+from benchmarks.catalog import catalog
 from benchmarks.checking.report import check_model
 from tasks.control import sb3_reader
 from tasks.control.cartpole import CARTPOLE
-from tasks.control.task import make
+from tasks.control.task import Control, make
 from tasks.measuring.protocol import Trial
-from tasks.models import LoadedModel, zips
+from tasks.models import LoadedModel, load_source, parse, zips
 
 
 CPU = torch.device("cpu")
@@ -243,7 +246,9 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
     refused("agent of recurrent PPO; PPO,", own | {"lstm_actor.weight_ih_l0": torch.zeros(4, 4)})
     refused("unknown algorithm, with weights 'mine.weight'; PPO,", own | {"mine.weight": torch.zeros(2)})
     refused("images", own | {"features_extractor.cnn.0.weight": torch.zeros(8, 3, 4, 4)})
-    refused("CartPole has 4 and 2", own | {"action_net.weight": torch.zeros(3, 64), "action_net.bias": torch.zeros(3)})
+    refused(
+        "CartPole-v1 has 4 and 2", own | {"action_net.weight": torch.zeros(3, 64), "action_net.bias": torch.zeros(3)}
+    )
     refused("NaN", own | {"action_net.bias": torch.full((2,), torch.nan)})
     refused("follow upon", own | {"action_net.weight": torch.zeros(2, 63)})
     refused("another kind of number", own | {"action_net.bias": torch.zeros(2, dtype=torch.int64)})
@@ -260,8 +265,8 @@ def test_other_agents_are_refused_with_what_they_are(agents: dict[str, tuple[Pat
     refused("agent of maskable", data=b'{"policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}')
     refused("continuous", data=b'{"action_space": {":type:": "<class \'gymnasium.spaces.box.Box\'>", "_shape": [1]}}')
     refused("several actions", data=b'{"action_space": {":type:": "<class \'gym.spaces.multi_binary.MultiBinary\'>"}}')
-    refused(r"of shape \[3\]; CartPole's have \[4\]", data=b'{"observation_space": {"_shape": [3]}}')
-    refused(r"of shape \[1, 4\]; CartPole's", data=b'{"observation_space": {"_shape": [1, 4]}}')
+    refused(r"of shape \[3\]; those of CartPole-v1 have \[4\]", data=b'{"observation_space": {"_shape": [3]}}')
+    refused(r"of shape \[1, 4\]; those of CartPole-v1", data=b'{"observation_space": {"_shape": [1, 4]}}')
     refused("which no agent has", **{"evil.py": b"print()"})
     with pytest.raises(ModelError, match="cannot read"):
         loaded(tmp_path / "absent.zip")
@@ -276,7 +281,9 @@ def test_an_agent_of_continuous_actions_says_so(tmp_path: Path) -> None:
     }
     for name, make_agent in made.items():
         make_agent().save(tmp_path / f"{name}.zip")
-        with pytest.raises(ModelError, match=f"{name}.zip has continuous actions; PPO, A2C, TRPO and DQN with two"):
+        with pytest.raises(
+            ModelError, match=f"{name}.zip has continuous actions; PPO, A2C, TRPO and DQN with a choice"
+        ):
             loaded(tmp_path / f"{name}.zip")
 
 
@@ -314,7 +321,7 @@ def test_a_zip_says_what_it_does_not_hold(agents: dict[str, tuple[Path, Any]], t
     notes = {check.name: check.detail for check in report.checks if check.level == "note"}
     assert report.ok
     assert "VecNormalize lie outside of the zip and are not read" in notes["normalisation"]
-    assert notes["observations"].startswith("of shape [4], as CartPole's; their order, units and bounds")
+    assert notes["observations"].startswith("of shape [4], as those of CartPole-v1; their order, units and bounds")
     silent = with_settings(path, tmp_path / "silent.zip", observation_space={":serialized:": "gASV"})
     assert "in a pickle alone" in loaded(silent).notes["observations"]
 
@@ -438,3 +445,29 @@ def test_descriptions_that_do_not_fit_are_refused(text: str, tmp_path: Path) -> 
     (tmp_path / "sb3.json").write_text(text)
     with pytest.raises(ModelError, match="describe an agent"):
         loaded(tmp_path)
+
+
+class Line(gymnasium.Env[Any, Any]):
+    """What an agent of tests/walk.py sees and does, for Stable-Baselines3 to know the shapes of."""
+
+    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(3)
+
+
+def test_an_agent_of_another_environment_is_loaded_by_the_task_that_has_it(tmp_path: Path) -> None:
+    agent = PPO("MlpPolicy", Line(), seed=0, n_steps=32, batch_size=16, n_epochs=1, device="cpu")
+    agent.save(tmp_path / "agent.zip")
+    known, sb3 = catalog(), {"sb3": "tasks.control.sb3:load"}
+    digits = known.task("image-digits")
+    for name, code in (("walking", lambda: Control("walking", WALK, {})), ("pictures", digits.code)):
+        known.add(TaskEntry(name, code, digits.data_hash, "", (), (), "", loaders=sb3))
+    source = parse(f"sb3:{tmp_path / 'agent.zip'}", known)
+    found = load_source(source, known.task("walking"), known, CPU)
+    assert (found.facts["layers"], found.carried) == ("2-64-64-3", True)
+    seen = torch.tensor([[3.0, 0.5], [-2.0, 1.0]])
+    theirs = agent.policy.get_distribution(seen).distribution.logits.log_softmax(1)
+    assert torch.allclose(found.victim(Inputs(seen)).values.log_softmax(1), theirs, atol=1e-5)
+    with pytest.raises(ModelError, match=r"maps 2 observations to 3 actions|those of CartPole-v1 have"):
+        load_source(source, known.task(TASK), known, CPU)
+    with pytest.raises(ModelError, match="an agent acts in an environment, and the task pictures has none"):
+        load_source(source, known.task("pictures"), known, CPU)

@@ -1,5 +1,5 @@
-"""Policies of Stable-Baselines3 (Raffin et al. 2021, https://jmlr.org/papers/v22/20-1364.html) as victims of CartPole:
-PPO, A2C, TRPO and DQN, from the zip that `model.save` writes.
+"""Policies of Stable-Baselines3 (Raffin et al. 2021, https://jmlr.org/papers/v22/20-1364.html) as victims of an
+environment: PPO, A2C, TRPO and DQN, from the zip that `model.save` writes.
 
 A bundle carries the same policy as safetensors and `sb3.json`, never the zip with its pickles; such a folder can be
 loaded, too, and is the same model by its hash.
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from adversarial.entries import TaskEntry
 from adversarial.errors import ModelError, UnknownName
 from adversarial.victims import ModuleVictim
-from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_agent import ACTIVATIONS, DEEPEST, USUAL, WIDEST, Architecture, read_zip
 from tasks.data import CustomData
+from tasks.data.making import task_of
+from tasks.measuring.environments import Environment
 from tasks.models import LoadedModel, Source, hash_of
 from tasks.models.cards import WEIGHTS_FILE
 from tasks.models.weights import load_weights, save_weights
@@ -39,7 +40,7 @@ _KEYS: Final = frozenset({"algorithm", "activation", "widths", "stable_baselines
 
 
 class Policy(nn.Module):
-    """Linear layers with an activation between them: observations [batch, 4] to logits (DQN: values) of actions."""
+    """Linear layers with an activation between them: [batch, numbers] to logits (DQN: values) of actions."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class Policy(nn.Module):
 
 def load(
     source: Source,
-    task: TaskEntry,  # noqa: ARG001
+    task: TaskEntry,
     device: torch.device,
     data: CustomData | None = None,  # noqa: ARG001
 ) -> LoadedModel:
@@ -67,16 +68,17 @@ def load(
     given = source.attribute or None
     if given is not None and given not in ACTIVATIONS:
         raise UnknownName.among("activation", given, ACTIVATIONS)
+    environment = _environment(task)
     path, notes = Path(source.location), {"normalisation": NORMALISATION}
     if path.is_dir():
-        found, version = read_architecture(path, given)
+        found, version = read_architecture(path, environment, given)
         module = _module(found)
         load_weights(module, path)
         folder = path
     else:
-        agent = read_zip(_bytes(path), path.name, given)
+        agent = read_zip(_bytes(path), path.name, environment, given)
         found, version = agent.architecture, agent.version
-        notes["observations"] = _compared(agent.observed)
+        notes["observations"] = _compared(agent.observed, environment)
         module = _module(found)
         for name, tensor in agent.weights.items():
             if not bool(torch.isfinite(tensor).all()):
@@ -105,7 +107,7 @@ def load(
     )
 
 
-def read_architecture(folder: Path, given: str | None = None) -> tuple[Architecture, str]:
+def read_architecture(folder: Path, environment: Environment, given: str | None = None) -> tuple[Architecture, str]:
     """The folder's sb3.json, and the version of Stable-Baselines3 that it came from; raises ModelError."""
     path = folder / ARCHITECTURE_FILE
     try:
@@ -121,9 +123,9 @@ def read_architecture(folder: Path, given: str | None = None) -> tuple[Architect
     words = all(isinstance(word, str) for word in (found.algorithm, found.activation, version))
     known = words and found.algorithm in USUAL and found.activation in ACTIVATIONS
     whole = all(type(width) is int and 0 < width <= WIDEST for width in found.widths)
-    ends = len(found.widths) >= 2 and (found.widths[0], found.widths[-1]) == (CARTPOLE.size, CARTPOLE.actions)
+    ends = len(found.widths) >= 2 and (found.widths[0], found.widths[-1]) == (environment.size, environment.actions)
     if not (known and whole and ends and len(found.widths) <= DEEPEST + 1 and set(plain) == _KEYS):
-        raise ModelError(f"{path} does not describe an agent of {CARTPOLE.name}: {str(plain)[:200]}")
+        raise ModelError(f"{path} does not describe an agent of {environment.name}: {str(plain)[:200]}")
     if given is not None and given != found.activation:
         raise ModelError(f"{path} says that the activation is {found.activation}, not {given}")
     return found, version
@@ -136,11 +138,19 @@ def write_architecture(found: Architecture, version: str, folder: Path) -> None:
     (folder / ARCHITECTURE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _compared(shape: tuple[int, ...] | None) -> str:
+def _environment(task: TaskEntry) -> Environment:
+    """What the task's agents act in; raises ModelError where it has none."""
+    found = getattr(task_of(task), "environment", None)
+    if not isinstance(found, Environment):
+        raise ModelError(f"an agent acts in an environment, and the task {task.name} has none")
+    return found
+
+
+def _compared(shape: tuple[int, ...] | None, environment: Environment) -> str:
     """What is known of the observations that an agent was trained on."""
     if shape is None:
         return "the zip says their shape in a pickle alone: no more than the first layer's width is compared"
-    return f"of shape {list(shape)}, as CartPole's; their order, units and bounds are not compared"
+    return f"of shape {list(shape)}, as those of {environment.name}; their order, units and bounds are not compared"
 
 
 def _module(found: Architecture) -> Policy:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from adversarial.errors import ModelError
-from tasks.control.cartpole import CARTPOLE
 from tasks.control.sb3_reader import tensors
+from tasks.measuring.environments import Environment
 from tasks.models.zips import members
 
 
@@ -31,7 +31,7 @@ ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
 }
 UNKNOWN: Final = "unknown"  # an algorithm with PPO's networks that the settings do not tell
 USUAL: Final = {"PPO": "tanh", "A2C": "tanh", "TRPO": "tanh", UNKNOWN: "tanh", "DQN": "relu"}
-READ: Final = "PPO, A2C, TRPO and DQN with two actions are read"
+READ: Final = "PPO, A2C, TRPO and DQN with a choice among actions are read"
 _OTHERS: Final = {  # what sb3_contrib calls its algorithms, by the module of their policies
     "qrdqn": "QR-DQN",
     "ars": "ARS",
@@ -78,11 +78,11 @@ class Agent:
     observed: tuple[int, ...] | None
 
 
-def read_zip(data: bytes, what: str, activation: str | None = None) -> Agent:
-    """An agent's policy, by its settings and its tensors.
+def read_zip(data: bytes, what: str, environment: Environment, activation: str | None = None) -> Agent:
+    """An agent's policy for an environment, by its settings and its tensors.
 
     activation: what the submitter says, where the zip's readable part does not. Raises ModelError for code, for zips
-    that are no agents, for other algorithms, for policies of images, and for other shapes than CartPole's.
+    that are no agents, for other algorithms, for policies of images, and for other shapes than the environment's.
     """
     files = members(data, what)
     for name in files:
@@ -91,11 +91,11 @@ def read_zip(data: bytes, what: str, activation: str | None = None) -> Agent:
     if "data" not in files or "policy.pth" not in files:
         raise ModelError(f"{what} is no agent of Stable-Baselines3: expected `data` and `policy.pth` in the zip")
     settings = _settings(files["data"], what)
-    _check_spaces(settings, what)
+    _check_spaces(settings, environment, what)
     _check_home(settings, what)
     weights = tensors(files["policy.pth"], f"policy.pth in {what}")
     algorithm, layers = _layers(weights, settings, what)
-    widths = _widths(layers, what)
+    widths = _widths(layers, environment, what)
     found = Architecture(algorithm, _activation(settings, algorithm, activation, what), widths)
     named = {
         f"layers.{2 * place}.{part}": layer[part].to(torch.float32)
@@ -130,7 +130,7 @@ def _layers(
             nets.setdefault(int(match["place"]), {})[match["part"]] = tensor
             used.add(match["net"].split(".")[0])
         elif "features_extractor" in name:
-            raise ModelError(f"{what} has a network for images or other features ({name}); CartPole takes MlpPolicy")
+            raise ModelError(f"{what} has a network for images or other features ({name}); only MlpPolicy is read")
         elif not _UNUSED.fullmatch(name) and name not in (f"{_OUTPUT}.weight", f"{_OUTPUT}.bias"):
             known = (reason for pattern, reason in _NETWORKS if re.fullmatch(pattern, name))
             raise ModelError(f"{what} {next(known, f'is of an unknown algorithm, with weights {name!r}')}; {READ}")
@@ -145,7 +145,7 @@ def _layers(
     else:
         raise ModelError(f"{what} is of an unknown algorithm; {READ}")
     if settings.get("use_sde") is True:
-        raise ModelError(f"{what} explores by state (use_sde), which is for continuous actions; CartPole has two")
+        raise ModelError(f"{what} explores by state (use_sde), which is for continuous actions; {READ}")
     layers = [nets[place] for place in sorted(nets)]
     if sorted(nets) != list(range(0, 2 * len(nets), 2)) or any(set(layer) != {"weight", "bias"} for layer in layers):
         raise ModelError(f"{what}: its layers are not linear ones with an activation between each two")
@@ -169,8 +169,8 @@ def _observed(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(shape) if whole and shape is not None else None
 
 
-def _check_spaces(settings: Mapping[str, Any], what: str) -> None:
-    """Raises ModelError for actions that are no choice, and for observations of another shape than CartPole's."""
+def _check_spaces(settings: Mapping[str, Any], environment: Environment, what: str) -> None:
+    """Raises ModelError for actions that are no choice, and for observations of another shape."""
     space = settings.get("action_space")
     kind = str(space.get(":type:", "")) if isinstance(space, dict) else ""
     kind = kind.removesuffix("'>").rpartition(".")[2]
@@ -178,8 +178,11 @@ def _check_spaces(settings: Mapping[str, Any], what: str) -> None:
         raise ModelError(f"{what} has continuous actions; {READ}")
     if kind in ("MultiDiscrete", "MultiBinary"):
         raise ModelError(f"{what} takes several actions at once ({kind}); {READ}")
-    if (shape := _observed(settings)) not in (None, (CARTPOLE.size,)):
-        raise ModelError(f"{what} reads observations of shape {list(shape or ())}; CartPole's have [{CARTPOLE.size}]")
+    if (shape := _observed(settings)) not in (None, (environment.size,)):
+        raise ModelError(
+            f"{what} reads observations of shape {list(shape or ())}; those of {environment.name} have "
+            f"[{environment.size}]"
+        )
 
 
 def _check_home(settings: Mapping[str, Any], what: str) -> None:
@@ -194,7 +197,7 @@ def _check_home(settings: Mapping[str, Any], what: str) -> None:
     raise ModelError(f"{what} has a policy class of its own, of {str(home)[:80]}; code is never loaded")
 
 
-def _widths(layers: list[dict[str, Tensor]], what: str) -> tuple[int, ...]:
+def _widths(layers: list[dict[str, Tensor]], environment: Environment, what: str) -> tuple[int, ...]:
     shapes = [tuple(layer["weight"].shape) for layer in layers]
     if any(len(shape) != 2 for shape in shapes) or len(layers) > DEEPEST:
         raise ModelError(f"{what}: expected at most {DEEPEST} linear layers, got weights of shapes {shapes[:4]}")
@@ -205,10 +208,10 @@ def _widths(layers: list[dict[str, Tensor]], what: str) -> tuple[int, ...]:
     ]
     if not all(fits) or max(widths) > WIDEST:
         raise ModelError(f"{what}: its layers do not follow upon each other: {shapes[:4]}")
-    if widths[0] != CARTPOLE.size or widths[-1] != CARTPOLE.actions:
+    if widths[0] != environment.size or widths[-1] != environment.actions:
         raise ModelError(
-            f"{what} maps {widths[0]} observations to {widths[-1]} actions; CartPole has {CARTPOLE.size} and "
-            f"{CARTPOLE.actions}"
+            f"{what} maps {widths[0]} observations to {widths[-1]} actions; {environment.name} has {environment.size} "
+            f"and {environment.actions}"
         )
     return widths
 
