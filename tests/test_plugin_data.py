@@ -72,7 +72,9 @@ def test_own_data_of_a_plugins_task_go_all_the_way(tmp_path: Path) -> None:
     printed("site", tmp_path / "site", "--out", out)
     assert (tmp_path / "site" / "index.html").is_file()
     known, run = catalog([PLUGIN]), RunFolder(out)
-    (attacked,) = (one for one in run.results(run.read_plan(f"flowers@1-{data.suffix}")) if one.cell.attack == "fgsm")
+    (attacked,) = (
+        one for one in run.results(run.read_plan(f"flowers@1-{data.suffix}")).values() if one.cell.attack == "fgsm"
+    )
     found = clean_examples(known, [data])(attacked.cell, {"own-test-0": Disturbed("text")})
     assert found["own-test-0"].truth in ("small", "large")
 
