@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from adversarial.errors import RobustArenaError as RobustArenaError
     from adversarial.threats import Threat as Threat
     from adversarial.victims import Victim as Victim
-    from benchmarks.api import AttackResult as AttackResult
-    from benchmarks.api import Evaluation as Evaluation
     from benchmarks.api import attack as attack
     from benchmarks.api import evaluate as evaluate
     from benchmarks.loading import list_attacks as list_attacks
     from benchmarks.loading import list_models as list_models
     from benchmarks.loading import load_model as load_model
+    from benchmarks.results import AttackResult as AttackResult
+    from benchmarks.results import Evaluation as Evaluation
 
     __version__: str
 
 _PACKAGES = ("adversarial", "tasks", "benchmarks", "leaderboard")
 _PLACES = {
-    "AttackResult": "benchmarks.api",
-    "Evaluation": "benchmarks.api",
+    "AttackResult": "benchmarks.results",
+    "Evaluation": "benchmarks.results",
     "RobustArenaError": "adversarial.errors",
     "Threat": "adversarial.threats",
     "Victim": "adversarial.victims",

@@ -13,8 +13,9 @@ from model_sources import load_model
 from stores import KEY, STRANGER
 
 from benchmarks.catalog import catalog
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import PlannedCell, Settings
+from benchmarks.running.planning import Settings
 from benchmarks.running.workplace import Workplace
 from benchmarks.submitting.entry import Submission, cells_of, pack
 from benchmarks.suites.suite import suite_named

@@ -23,8 +23,9 @@ from adversarial.ledger import Ledger
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.checking.report import Report, check_model
+from benchmarks.running.cells import ModelRef
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import suite_named
 from tasks.data import CustomData

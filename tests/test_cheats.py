@@ -165,7 +165,8 @@ def test_a_stranger_adds_no_columns_and_no_odd_settings(honest: Callable[[str], 
 def _against(own: Honest, folder: Path, entry: Path, change: Change) -> Path:
     (source,) = (one for one in own.results.values() if one[0].cell.attack != "none")
     cell = change(*source)[0].cell
-    moved = Honest(own.made, own.cells, {cell.id: (replace(source[0], cell=cell, id=cell.id), source[1])}, own.suite, own.place)
+    results = {cell.id: (replace(source[0], cell=cell, id=cell.id), source[1])}
+    moved = Honest(own.made, own.cells, results, own.suite, own.place)
     return moved.stronger(folder, entry, lambda one, data: (one, data), seeds=(cell.seed,))
 
 

@@ -17,8 +17,9 @@ from adversarial.surfaces import ENTRIES as SURFACES
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.running.choosing import choose
+from benchmarks.running.filters import Filters
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import Filters, Settings, as_plan, plan_cells
+from benchmarks.running.planning import Settings, as_plan, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.deriving import attacked_by
 from benchmarks.suites.mini_1 import SUITE as MINI_1

@@ -20,8 +20,10 @@ from adversarial.ledger import Ledger
 from adversarial.registry import resolve
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.executors import Executor, Process, Serial
-from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
+from benchmarks.running.filters import Filters
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.runner import run_cells
 from benchmarks.running.workplace import NOWHERE
 from benchmarks.suites.mini_1 import SUITE as MINI_1

@@ -20,8 +20,9 @@ from adversarial.errors import InvalidOption, ModelError, UnavailableData
 from adversarial.inputs import Inputs
 from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
+from benchmarks.running.cells import ModelRef
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
+from benchmarks.running.planning import Settings, as_plan, plan_cells
 from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key
 from leaderboard.records.run_folder import RunFolder

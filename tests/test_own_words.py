@@ -18,8 +18,9 @@ from own_sources import TEXT, named_on, prepared, reviews, write_rows
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
+from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import suite_named
 from leaderboard.bundle.signing import generate_key, save_key

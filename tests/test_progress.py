@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 from synthetic import ACCURACY, IMAGE, cell, examples
 
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.estimating import Estimate, expected
 from benchmarks.running.measuring import Measured
-from benchmarks.running.planning import PlannedCell
 from benchmarks.running.progress import RunProgress
 from leaderboard.records.record import Result
 from tasks import ENTRIES

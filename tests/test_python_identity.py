@@ -17,8 +17,9 @@ from adversarial.errors import ModelError
 from adversarial.inputs import Inputs
 from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
+from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.bundle.signing import generate_key, save_key

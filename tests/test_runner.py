@@ -9,9 +9,11 @@ import pytest
 
 from adversarial.errors import StoreError, UnknownName
 from benchmarks.catalog import catalog
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.executors import Executor, Process, Serial
+from benchmarks.running.filters import Filters
 from benchmarks.running.measuring import Measured
-from benchmarks.running.planning import Filters, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.runner import Summary, missing, run_cells, with_timeout
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import NONE, Suite, TrialSpec, suite_named

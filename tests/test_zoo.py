@@ -8,8 +8,9 @@ import pytest
 from model_sources import load_model
 
 from benchmarks.catalog import catalog
+from benchmarks.running.cells import ModelRef
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, Settings, as_plan, plan_cells
+from benchmarks.running.planning import Settings, as_plan, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.mini_1 import SUITE as MINI_1
 from leaderboard.scoring.scores import TaskScore, score

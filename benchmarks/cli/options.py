@@ -124,7 +124,8 @@ def cell_options(command: F) -> F:
 
     @wraps(command)
     def collected(**values: Any) -> Any:
-        from benchmarks.running.planning import Filters, Settings
+        from benchmarks.running.filters import Filters
+        from benchmarks.running.planning import Settings
 
         names = ("tasks", "models", "attacks", "defenses")
         values["filters"] = Filters(**{name: tuple(values.pop(name)) for name in names})

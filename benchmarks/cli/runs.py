@@ -17,8 +17,10 @@ from benchmarks.cli.options import cell_options, finite, json_option, out_option
 
 if TYPE_CHECKING:
     from adversarial.registry import Registry
+    from benchmarks.running.cells import PlannedCell
     from benchmarks.running.executors import Executor
-    from benchmarks.running.planning import Filters, PlannedCell, Settings
+    from benchmarks.running.filters import Filters
+    from benchmarks.running.planning import Settings
     from benchmarks.running.runner import Summary
     from benchmarks.running.workplace import Workplace
     from leaderboard.records.run_folder import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 from adversarial.entries import SourceEntry, TaskEntry
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
-from benchmarks.running.planning import ModelRef
+from benchmarks.running.cells import ModelRef
 from tasks.data import CustomData
 from tasks.models import Source, load_source, parse
 from tasks.models.cards import CARD_FILE, Card, read_card

@@ -12,7 +12,9 @@ from adversarial.entries import AttackEntry
 from adversarial.errors import UnknownName
 from adversarial.registry import Registry
 from benchmarks.running.brought import brought_models, is_source
-from benchmarks.running.planning import Filters, ModelRef, PlannedCell, Settings, plan_cells, references
+from benchmarks.running.cells import ModelRef, PlannedCell
+from benchmarks.running.filters import Filters
+from benchmarks.running.planning import Settings, plan_cells, references
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.deriving import attacked_by
 from benchmarks.suites.suite import NONE, Suite, suite_named

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from benchmarks.running.planning import PlannedCell
+from benchmarks.running.cells import PlannedCell
 
 
 SMALLEST: Final = 0.002  # seconds; below, ratios say nothing

@@ -16,9 +16,9 @@ from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
 from adversarial.errors import InvalidOption
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.devices import CPU
 from benchmarks.running.measuring import Measured, failed, measure
-from benchmarks.running.planning import PlannedCell
 from benchmarks.running.workplace import Workplace
 
 

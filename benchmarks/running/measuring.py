@@ -24,7 +24,7 @@ from adversarial.errors import (
 )
 from adversarial.registry import Registry, resolve
 from benchmarks.catalog import catalog
-from benchmarks.running.planning import PlannedCell
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.workplace import NOWHERE, Workplace
 from benchmarks.suites.suite import NONE
 from leaderboard.records.record import Cell, Cost, Diagnostic, Result, Status

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.metadata
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adversarial.entries import AttackEntry, Pace, TaskEntry
-from adversarial.errors import InvalidOption, UnknownName
+from adversarial.entries import AttackEntry, TaskEntry
+from adversarial.errors import InvalidOption
 from adversarial.registry import Registry, resolve
 from adversarial.signatures import parameters
+from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.devices import CPU, device_class
 from benchmarks.suites.suite import NONE, Suite, TrialSpec
 from leaderboard.records.plan import Plan
 from leaderboard.records.record import Cell, Scalar
 from tasks import FIT_SPLIT
 from tasks.data import CustomData
-from tasks.models.cards import model_hash, read_card
+from tasks.models.cards import model_hash
 
 
 NUMBERS_VERSION: Final = "2"  # raised whenever a change of the project's own code changes numbers
@@ -48,103 +47,6 @@ class Settings:
         parts += [] if self.threads == 1 else [f"threads{self.threads}"]
         parts += [] if self.dtype == "float32" else [self.dtype]
         return "".join("-" + part for part in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRef:
-    """A model that cells name. hash: what identifies it in a cell. source: how a brought one is brought, empty for a
-    reference model."""
-
-    name: str
-    hash: str
-    defense: str
-    source: str = ""
-
-    @classmethod
-    def reference(cls, task: TaskEntry, name: str) -> ModelRef:
-        """Raises ModelError where its files are missing."""
-        folder = Path(task.folder) / name
-        return cls(name, model_hash(folder), read_card(folder).defense)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCell:
-    """A cell and how it is measured. It holds names and no path, so that any machine can measure it: see Workplace.
-
-    reason: why it is n/a, empty where it runs. brought: whether the model is brought, and no reference model.
-    surrogates: reference models that a transfer attack asks. data: id of a user's own data, empty where the task has
-    its own. pace: what the task's cells take. The rest is as in an attack's entry and in a trial's specification.
-    """
-
-    cell: Cell
-    timeout_seconds: float
-    reason: str = ""
-    id: str = ""
-    stage: str = "test"
-    minimum_norm: bool = False
-    curve: tuple[float, ...] = ()
-    queue: int = 1
-    surrogates: tuple[str, ...] = ()
-    brought: bool = False
-    data: str = ""
-    pace: Pace = field(default_factory=Pace)
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """Cells of one group share a loaded model."""
-        return self.cell.task, self.cell.model
-
-    @property
-    def effort(self) -> float:
-        """A rough number of passes a row: what orders cells cheapest first, and what is left to do.
-
-        It grows more slowly than the steps that are asked for, since rows leave once they are broken.
-        """
-        if self.cell.attack == NONE:
-            return 1.0
-        repeats = math.prod(n for name in _REPEATS if isinstance(n := self.cell.params.get(name, 1), int) and n > 0)
-        passes = repeats * (1 if self.minimum_norm else 1 + len(self.curve))
-        learned = _FITTING if self.stage == "fit" else 1
-        return 1.0 + 3.0 * math.pow(passes, 0.9) * learned * (1 + len(self.surrogates))
-
-
-# Parameters that multiply passes.
-_REPEATS: Final = ("steps", "restarts", "binary_steps", "targets", "beam", "epochs", "rounds", "exchanges")
-_FITTING: Final = 6  # how much more a pass over the data that an attack is learned on takes
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Shell patterns; an empty tuple lets everything through. A model is also matched as TASK/MODEL."""
-
-    tasks: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    attacks: tuple[str, ...] = ()
-    defenses: tuple[str, ...] = ()
-
-    def admit(self, cell: Cell) -> bool:
-        return all(
-            not patterns or any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
-            for _, patterns, names in self._of(cell)
-        )
-
-    def check(self, cells: Iterable[Cell]) -> None:
-        """Raises UnknownName for a pattern that no cell has, with the nearest names."""
-        every = [self._of(cell) for cell in cells]
-        for place, (kind, patterns, _) in enumerate(self._of(None)):
-            names = sorted({name for found in every for name in found[place][2]})
-            for pattern in patterns:
-                if not fnmatch.filter(names, pattern):
-                    raise UnknownName.among(kind, pattern, names)
-
-    def _of(self, cell: Cell | None) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
-        """What is filtered: its kind, the patterns, and the names that the cell has of it."""
-        return (
-            ("task", self.tasks, (cell.task,) if cell else ()),
-            ("model", self.models, (cell.model, f"{cell.task}/{cell.model}") if cell else ()),
-            ("attack", self.attacks, (cell.attack,) if cell else ()),
-            ("defense", self.defenses, (cell.defense,) if cell else ()),
-        )
 
 
 def plan_cells(

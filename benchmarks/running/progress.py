@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.status import Status
 
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.estimating import Estimate
 from benchmarks.running.measuring import Measured
-from benchmarks.running.planning import PlannedCell
 
 
 class RunProgress:

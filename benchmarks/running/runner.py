@@ -10,9 +10,9 @@ from typing import Protocol
 
 import msgspec
 
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.executors import Executor
 from benchmarks.running.measuring import Measured
-from benchmarks.running.planning import PlannedCell
 from benchmarks.running.workplace import Workplace
 from leaderboard.records.plan import JournalEntry
 from leaderboard.records.record import Result

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
-from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.cells import ModelRef, PlannedCell
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.suites.suite import Suite
 from benchmarks.verifying.opening import SOURCE_NAME, benchmark_version
 from leaderboard.bundle.manifest import EntryFacts

@@ -15,8 +15,9 @@ from adversarial.entries import AttackEntry
 from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
 from adversarial.signatures import check_parameters
+from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.measuring import measure
-from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.verifying.opening import benchmark_version, open_here, settings_of, source_text, suite_of
 from leaderboard.bundle.errors import BundleError

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from adversarial.errors import RobustArenaError, is_machine_fault
 from adversarial.registry import Registry
+from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.devices import CPU
-from benchmarks.running.planning import ModelRef, PlannedCell, Settings, plan_cells
+from benchmarks.running.planning import Settings, plan_cells
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import NONE
 from benchmarks.verifying.cells import measured_again, rescored

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from adversarial.errors import MachineFault, NotApplicable
+from benchmarks.running.cells import PlannedCell
 from benchmarks.running.measuring import measure, task_of_cell
-from benchmarks.running.planning import PlannedCell
 from benchmarks.running.workplace import Workplace
 from benchmarks.suites.suite import NONE
 from leaderboard.bundle.errors import BundleError
