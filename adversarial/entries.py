@@ -127,9 +127,10 @@ class TaskEntry:
     function from a split's name to the SHA-256 of its data. surfaces: where it can be attacked. answers: of ANSWERS.
     models: its reference models, each a folder under `folder`. libraries: whose versions change its numbers, and so
     are part of a cell's id. loaders: by kind of source, how this task reads models that not every task reads alike.
-    custom_data: the task made of a user's own data (tasks.data.CustomData); preparing: how such data are read; both
-    empty where it takes none. clean_examples: a torch-free function that gives the examples as they were before they
-    were disturbed, for pages; empty where nothing is shown.
+    custom_data: the task made of a user's own data (tasks.data.CustomData); preparing: how such data are read
+    (tasks.data.preparing.Preparing); both empty where it takes none. clean_examples: a torch-free function from (cell,
+    disturbed examples by id, custom data or None) to the examples as they were before (leaderboard.records.examples),
+    for pages; empty where nothing is shown.
     """
 
     kind: ClassVar[str] = "task"

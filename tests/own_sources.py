@@ -19,7 +19,7 @@ from PIL import Image
 
 from tasks.data import CustomData
 from tasks.data.preparing import prepare
-from tasks.data.reading import Wanted
+from tasks.data.reading import Selection
 
 
 IMAGE, SPEECH, TEXT = "image-digits", "speech-digits", "sentiment-reviews"
@@ -95,7 +95,7 @@ def write_sounds(folder: Path, count: int = 12, rate_hz: int = 16_000) -> Path:
 
 def prepared(source: Path, task: str, folder: Path, **options: Any) -> CustomData:
     numbers = {name: options.pop(name) for name in ("size", "rate") if name in options}
-    return prepare(Wanted(str(source), **options, options=numbers), registry().task(task), folder)
+    return prepare(Selection(str(source), **options, options=numbers), registry().task(task), folder)
 
 
 def files_of(data: CustomData) -> dict[str, bytes]:

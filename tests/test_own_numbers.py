@@ -13,7 +13,7 @@ from PIL import Image
 from adversarial.errors import DataError
 from tasks.data.labels import class_names
 from tasks.data.preparing import prepare
-from tasks.data.reading import Wanted, read
+from tasks.data.reading import Selection, read
 from tasks.sentiment.custom_data import ROLES
 from tasks.speech.custom_data import plain_text
 
@@ -38,7 +38,7 @@ def written(folder: Path, ending: str, rows: list[tuple[object, object]]) -> Pat
 def test_zeros_in_front_are_said(tmp_path: Path) -> None:
     """A reader that guesses types makes 7 of 007, and the right transcript a wrong one."""
     rows: list[tuple[object, object]] = [("007", 0), ("012", 1), ("00", 0), ("9", 1)]
-    found, _ = read(Wanted(str(written(tmp_path, ".csv", rows))), ROLES)
+    found, _ = read(Selection(str(written(tmp_path, ".csv", rows))), ROLES)
     texts = {row["text"] for _, row in found}
     assert texts < {text for text, _ in rows}
     assert plain_text("007", "row 0") == "zero zero seven"
@@ -47,7 +47,7 @@ def test_zeros_in_front_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_classes_count_as_people_do(tmp_path: Path, ending: str) -> None:
     rows: list[tuple[object, object]] = [(f"text {number}", number % 12) for number in range(48)]
-    parts = read(Wanted(str(written(tmp_path, ending, rows))), ROLES)
+    parts = read(Selection(str(written(tmp_path, ending, rows))), ROLES)
     assert class_names(parts, ()) == tuple(map(str, range(12)))
 
 
@@ -57,7 +57,7 @@ def test_folders_of_numbers_count_so_too(tmp_path: Path) -> None:
             path = tmp_path / "pictures" / str(label) / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((8, 8), 20 * label + number, np.uint8)).save(path)
-    data = prepare(Wanted(str(tmp_path / "pictures")), registry().task("image-digits"), tmp_path / "out")
+    data = prepare(Selection(str(tmp_path / "pictures")), registry().task("image-digits"), tmp_path / "out")
     assert data.manifest.classes == tuple(map(str, range(12)))
     arrays = data.arrays("test")
     assert (arrays["images"][:, 0, 0, 0] // 20).tolist() == arrays["labels"].tolist()
@@ -67,4 +67,4 @@ def test_folders_of_numbers_count_so_too(tmp_path: Path) -> None:
 def test_what_has_no_label_is_refused(tmp_path: Path, ending: str) -> None:
     rows: list[tuple[object, object]] = [(f"good {number}", -1) for number in range(8)]
     with pytest.raises(DataError):
-        prepare(Wanted(str(written(tmp_path, ending, rows))), registry().task("sentiment-reviews"), tmp_path / "out")
+        prepare(Selection(str(written(tmp_path, ending, rows))), registry().task("sentiment-reviews"), tmp_path / "out")

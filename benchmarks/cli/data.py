@@ -18,7 +18,7 @@ from benchmarks.cli.options import F, plugin_option
 if TYPE_CHECKING:
     from adversarial.entries import TaskEntry
     from tasks.data import CustomData
-    from tasks.data.reading import Wanted
+    from tasks.data.reading import Selection
 
 
 _ROLES = "What a column is called, by its role in the task, such as label=stars."
@@ -29,22 +29,22 @@ FOLDER = "data"  # of prepared data, within the folder of the records
 class Chosen:
     """The data that a command line names."""
 
-    wanted: Wanted
+    selection: Selection
 
     def prepared(self, task: TaskEntry, folder: Path) -> CustomData:
         """Opens what is prepared already, prepares anything else into `folder`, and says what was left out."""
         from adversarial.errors import InvalidOption
         from tasks.data import is_prepared, open_data
         from tasks.data.preparing import prepare as prepared
-        from tasks.data.reading import Wanted
+        from tasks.data.reading import Selection
 
-        source = Path(self.wanted.source)
+        source = Path(self.selection.source)
         if not is_prepared(source):
-            made = prepared(self.wanted, task, folder)
+            made = prepared(self.selection, task, folder)
             for note in made.notes:
                 click.echo(f"note: {note}", err=True)
             return made
-        if replace(self.wanted, source="") != Wanted(""):
+        if replace(self.selection, source="") != Selection(""):
             raise InvalidOption(
                 f"{source} is prepared already: --column, --split, --fit-split, --classes, --size and "
                 "--rate are for what it was made of"
@@ -139,7 +139,7 @@ def _chosen(
     size: int | None,
     rate: int | None,
 ) -> Chosen:
-    from tasks.data.reading import Wanted
+    from tasks.data.reading import Selection
 
     named = {}
     for text in columns:
@@ -149,4 +149,4 @@ def _chosen(
         named[role] = name
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     options = {name: value for name, value in (("size", size), ("rate", rate)) if value is not None}
-    return Chosen(Wanted(source, named, split, fit_split, names, options))
+    return Chosen(Selection(source, named, split, fit_split, names, options))

@@ -16,7 +16,7 @@ from adversarial.entries import TaskEntry
 from adversarial.errors import DataError, InvalidOption
 from adversarial.registry import resolve
 from tasks.data import MANIFEST, SHORT, Arrays, CustomData, DataManifest, Fact, Split, manifest_bytes, open_data
-from tasks.data.reading import Rows, Wanted, read
+from tasks.data.reading import Rows, Selection, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,18 @@ class Preparing:
     """How a task reads a user's own data; what its registry entry names as `preparing`.
 
     roles: what columns are called where the user does not say, by role. collect: from the rows to attack, the rows to
-    learn on and what is wanted; raises DataError for rows that do not fit. options: those of Wanted that it knows.
+    learn on and the selection; raises DataError for rows that do not fit. options: those of a Selection that it knows.
     """
 
     roles: Mapping[str, Sequence[str]]
-    collect: Callable[[Rows, Rows, Wanted], Collected]
+    collect: Callable[[Rows, Rows, Selection], Collected]
     options: tuple[str, ...] = ()
 
-    def __call__(self, test: Rows, fit: Rows, wanted: Wanted) -> Collected:
-        return self.collect(test, fit, wanted)
+    def __call__(self, test: Rows, fit: Rows, selection: Selection) -> Collected:
+        return self.collect(test, fit, selection)
 
 
-def prepare(wanted: Wanted, task: TaskEntry, folder: Path) -> CustomData:
+def prepare(selection: Selection, task: TaskEntry, folder: Path) -> CustomData:
     """Reads the data and writes them to a folder of their own, named by what they are, in `folder`.
 
     The same rows make the same bytes and the same name; what is there already is kept, or made whole. What was left out
@@ -58,13 +58,13 @@ def prepare(wanted: Wanted, task: TaskEntry, folder: Path) -> CustomData:
     if not task.preparing:
         raise InvalidOption(f"{task.name} takes no data but its own")
     how = cast("Preparing", resolve(task.preparing))
-    if unknown := [name for name in wanted.options if name not in how.options]:
+    if unknown := [name for name in selection.options if name not in how.options]:
         known = ", ".join(f"--{name}" for name in how.options) or "none"
         raise InvalidOption(f"{task.name} does not know --{unknown[0]}; of such options it has {known}")
-    test, fit = read(wanted, how.roles)
+    test, fit = read(selection, how.roles)
     if not len(test) or not len(fit):
-        raise DataError(f"{wanted.source}: a split is empty")
-    found = how.collect(test, fit, wanted)
+        raise DataError(f"{selection.source}: a split is empty")
+    found = how.collect(test, fit, selection)
     files = {split: safetensors.numpy.save(dict(arrays)) for split, arrays in sorted(found.parts.items())}
     splits = {split: Split(found.rows[split], hashlib.sha256(file).hexdigest()) for split, file in files.items()}
     manifest = DataManifest(task.name, splits, found.classes, dict(found.facts), found.reference_models)

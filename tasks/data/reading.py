@@ -35,7 +35,7 @@ _FIT: Final = ("train", "validation", "valid", "dev")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Selection:
     """What of which data. columns: a column's name by its role, such as `label`. split: that is attacked. fit_split:
     that attacks learn on. classes: their names, in the order of the labels. options: numbers that examples are brought
     to, as the task names them."""
@@ -79,20 +79,20 @@ class Rows:
         return list(self.table.select(self.numbers)[self.columns[role]])
 
 
-def read(wanted: Wanted, roles: Mapping[str, Sequence[str]]) -> tuple[Rows, Rows]:
+def read(selection: Selection, roles: Mapping[str, Sequence[str]]) -> tuple[Rows, Rows]:
     """The rows to attack and the rows to learn on, shuffled by their number, so that the first ones are a fair sample.
 
     roles: what columns are called where the user does not say, by role. Raises DataError and UnknownName.
     """
-    splits, folder = _splits(wanted.source)
-    test = _named(wanted.split, splits, _TEST, "split")
+    splits, folder = _splits(selection.source)
+    test = _named(selection.split, splits, _TEST, "split")
     rest = {name: rows for name, rows in splits.items() if name != test}
     fit = ""
-    if wanted.fit_split or rest:
-        fit = _named(wanted.fit_split, splits if wanted.fit_split else rest, _FIT, "fit split")
+    if selection.fit_split or rest:
+        fit = _named(selection.fit_split, splits if selection.fit_split else rest, _FIT, "fit split")
     if fit == test:
         raise DataError(f"attacks must not learn on what they are measured on: {test} is both; choose another split")
-    columns = _columns(wanted.columns, roles, list(splits[test].column_names))
+    columns = _columns(selection.columns, roles, list(splits[test].column_names))
     if fit and (missing := set(columns.values()) - set(splits[fit].column_names)):
         raise DataError(f"the split {fit} has no column {', '.join(sorted(missing))}, and {test} has")
     order = _shuffled(len(splits[test]))
@@ -104,7 +104,7 @@ def read(wanted: Wanted, roles: Mapping[str, Sequence[str]]) -> tuple[Rows, Rows
         )
     few = len(order) // FIT_SHARE
     if not few:
-        raise DataError(f"{wanted.source} has {len(order)} rows; at least {FIT_SHARE} are needed")
+        raise DataError(f"{selection.source} has {len(order)} rows; at least {FIT_SHARE} are needed")
     parts = order[few:], order[:few][:FIT_ROWS]
     rows, learned_on = (Rows(test, splits[test], tuple(part), columns, folder) for part in parts)
     return rows, learned_on

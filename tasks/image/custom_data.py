@@ -15,7 +15,7 @@ from tasks.data import Arrays, CustomData
 from tasks.data.labels import class_names, label_of
 from tasks.data.overlap import apart
 from tasks.data.preparing import Collected, Preparing
-from tasks.data.reading import Rows, Wanted, opened
+from tasks.data.reading import Rows, Selection, opened
 from tasks.image.dataset import Digits
 
 
@@ -36,10 +36,10 @@ Pixels = NDArray[np.uint8]
 _Picture = tuple[Pixels, int]  # and its label
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
+def collect(test: Rows, fit: Rows, selection: Selection) -> Collected:
     """Raises DataError for pictures of several sizes (unless the option `size` is given, in pixels a side) and for
     labels of no class."""
-    classes = class_names((test, fit), wanted.classes)
+    classes = class_names((test, fit), selection.classes)
     if len(classes) < 2:
         raise DataError(f"there are {len(classes)} classes; a classifier needs two")
     names = test.names_of("label")
@@ -49,7 +49,7 @@ def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
         pictures[split] = []
         for number, row in rows:
             where = f"row {number} of {rows.name}"
-            image = _pixels(row["image"], wanted.options.get("size", 0), rows.folder, where)
+            image = _pixels(row["image"], selection.options.get("size", 0), rows.folder, where)
             sides = sides or image.shape[1:]
             if image.shape[1:] != sides:
                 raise DataError(

@@ -12,7 +12,7 @@ from tasks.data import CustomData, texts_as_arrays, texts_of
 from tasks.data.labels import class_names, label_of
 from tasks.data.overlap import apart, left_out
 from tasks.data.preparing import Collected, Preparing
-from tasks.data.reading import Rows, Wanted
+from tasks.data.reading import Rows, Selection
 from tasks.sentiment.dataset import LABELS, Reviews
 from tasks.sentiment.tokens import tokenise
 
@@ -26,10 +26,10 @@ MOST_WORDS: Final = 1_000
 _Text = tuple[str, int]  # and its label
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
+def collect(test: Rows, fit: Rows, selection: Selection) -> Collected:
     """Texts without a word, and those of more than MOST_WORDS, are left out. Raises DataError where there are not two
     classes, and for labels of none."""
-    classes = class_names((test, fit), wanted.classes)
+    classes = class_names((test, fit), selection.classes)
     if len(classes) != 2:
         raise DataError(
             f"text tasks have two classes today, and these data have {len(classes)} ({', '.join(classes)[:200]}); "

@@ -17,7 +17,7 @@ from adversarial.errors import DataError
 from tasks.data import CustomData, cut, joined, texts_as_arrays, texts_of
 from tasks.data.overlap import apart
 from tasks.data.preparing import Collected, Preparing
-from tasks.data.reading import Rows, Wanted, opened
+from tasks.data.reading import Rows, Selection, opened
 from tasks.speech.dataset import SAMPLE_RATE, WORDS, Samples, Utterances
 
 
@@ -47,10 +47,10 @@ class _Utterance:
     beyond: float
 
 
-def collect(test: Rows, fit: Rows, wanted: Wanted) -> Collected:
+def collect(test: Rows, fit: Rows, selection: Selection) -> Collected:
     """Raises DataError for sounds that cannot be read, rates that differ (unless the option `rate` is given, in Hz),
     and texts beyond the letters a to z."""
-    given = wanted.options.get("rate", 0)
+    given = selection.options.get("rate", 0)
     rate_hz, rows = given, dict[str, list[_Utterance]]()
     for split, part in (("test", test), ("validation", fit)):
         rows[split] = []
