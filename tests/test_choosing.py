@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from adversarial.entries import AttackEntry, SurfaceEntry
 from adversarial.errors import InvalidOption, InvalidThreat, UnknownName
@@ -16,6 +18,7 @@ from adversarial.signatures import check_parameters
 from adversarial.surfaces import ENTRIES as SURFACES
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
+from benchmarks.cli.main import cli
 from benchmarks.running.choosing import choose
 from benchmarks.running.filters import Filters
 from benchmarks.running.measuring import measure
@@ -146,3 +149,39 @@ def test_a_worker_with_another_plugin_measures_nothing(plugin: Path, tmp_path: P
 def test_a_parameter_that_an_attack_does_not_take_is_named_with_those_that_it_does() -> None:
     with pytest.raises(InvalidOption, match=r"did you mean 'steps'.*it has steps, relative_step"):
         check_parameters(catalog().attack("pgd"), {"step": 3})
+
+
+EXECUTOR = """
+from adversarial.entries import ExecutorEntry
+from benchmarks.running.executors import Serial
+
+
+class Backwards(Serial):
+    def run(self, cells, place, started):
+        yield from super().run(list(cells)[::-1], place, started)
+
+
+def register(registry):
+    registry.add(ExecutorEntry("backwards", Backwards, "the last cell first"))
+"""
+
+
+def test_an_executor_of_ones_own_measures_a_suite(tmp_path: Path) -> None:
+    path = tmp_path / "own_executor.py"
+    path.write_text(EXECUTOR, encoding="utf-8")
+    words = [
+        "run",
+        "mini@1",
+        "--model",
+        "image-digits/undefended",
+        "--attack",
+        "none",
+        "--attack",
+        "fgsm",
+        "--limit",
+        "2",
+    ]
+    done = CliRunner().invoke(cli, [*words, "--plugin", str(path), "--executor", "backwards", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    order = re.findall(r"\[\d/2\] ok +image-digits/undefended/(\w+)/", done.output)
+    assert order == ["fgsm", "none"]  # planned cheapest first
