@@ -15,7 +15,7 @@ from tasks.models.cards import model_hash, read_card
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model that cells name. hash: what identifies it in a cell. source: how a brought one is brought, empty for a
+    """A model that cells name. hash: what identifies it in a cell. source: where a custom one comes from, empty for a
     reference model."""
 
     name: str
@@ -34,7 +34,7 @@ class ModelRef:
 class PlannedCell:
     """A cell and how it is measured. It holds names and no path, so that any machine can measure it: see Workplace.
 
-    reason: why it is n/a, empty where it runs. brought: whether the model is brought, and no reference model.
+    reason: why it is n/a, empty where it runs. custom: whether it is a model of the user's own, and no reference.
     surrogates: reference models that a transfer attack asks. data: id of a user's own data, empty where the task has
     its own. pace: what the task's cells take. The rest is as in an attack's entry and in a trial's specification.
     """
@@ -48,7 +48,7 @@ class PlannedCell:
     curve: tuple[float, ...] = ()
     queue: int = 1
     surrogates: tuple[str, ...] = ()
-    brought: bool = False
+    custom: bool = False
     data: str = ""
     pace: Pace = field(default_factory=Pace)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from adversarial.entries import AttackEntry
 from adversarial.errors import UnknownName
 from adversarial.registry import Registry
-from benchmarks.running.brought import brought_models, is_source
 from benchmarks.running.cells import ModelRef, PlannedCell
+from benchmarks.running.custom_models import custom_models, is_source
 from benchmarks.running.filters import Filters
 from benchmarks.running.planning import Settings, plan_cells, references
 from benchmarks.running.workplace import Workplace
@@ -60,17 +60,17 @@ def choose(
 def _models(
     registry: Registry, suite: Suite, filters: Filters, settings: Settings
 ) -> tuple[Filters, Mapping[str, Sequence[ModelRef]] | None, Mapping[tuple[str, str], str]]:
-    """The filters without sources, the models by task (None: the references), and where brought ones come from."""
+    """The filters without sources, the models by task (None: the references), and where custom ones come from."""
     texts = [text for text in filters.models if is_source(text, registry)]
     if not texts:
         return filters, None, {}
     tasks = [registry.task(name) for name in dict.fromkeys(trial.task for trial in suite.trials)]
     wanted = [task for task in tasks if not filters.tasks or any(fnmatch.fnmatch(task.name, p) for p in filters.tasks)]
-    brought = brought_models(texts, registry, wanted, settings.data)
+    custom = custom_models(texts, registry, wanted, settings.data)
     patterns = tuple(text for text in filters.models if text not in texts)
-    filters = replace(filters, models=(*patterns, *map(glob.escape, brought.names)))
-    models = {task.name: (*references(task, settings), *brought.models.get(task.name, ())) for task in tasks}
-    return filters, models, brought.sources
+    filters = replace(filters, models=(*patterns, *map(glob.escape, custom.names)))
+    models = {task.name: (*references(task, settings), *custom.models.get(task.name, ())) for task in tasks}
+    return filters, models, custom.sources
 
 
 def _attacks(registry: Registry, suite: Suite, patterns: Sequence[str]) -> list[AttackEntry]:

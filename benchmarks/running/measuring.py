@@ -106,7 +106,7 @@ def _measure(planned: PlannedCell, place: Workplace, start: float) -> tuple[Resu
     entry = registry.task(cell.task)
     _check_plugins(cell, registry)
     device = torch.device(place.devices[0])
-    source = place.sources[cell.task, cell.model] if planned.brought else ""
+    source = place.sources[cell.task, cell.model] if planned.custom else ""
     data = data_of(planned, place)
     task, victim = _loaded(place.plugins, cell.task, data, source, cell.model, cell.model_hash, device)
     clean = cell.attack == NONE and cell.threat == NONE

@@ -151,7 +151,7 @@ def _planned(
         curve=trial.curve,
         queue=trial.queue,
         surrogates=tuple(surrogates),
-        brought=bool(model.source),
+        custom=bool(model.source),
         data="" if data is None else data.id,
         pace=task.pace,
     )

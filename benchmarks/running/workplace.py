@@ -15,7 +15,7 @@ from tasks.data import CustomData
 class Workplace:
     """Paths and devices of one machine, for cells that any machine can measure.
 
-    plugins: files. sources: where brought models come from, by task and name. data: folders of prepared data, by their
+    plugins: files. sources: where custom models come from, by task and name. data: folders of prepared data, by their
     id. devices: what cells are measured on, a worker each where they are accelerators.
     """
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from adversarial.errors import InvalidOption
 from benchmarks.catalog import catalog
 from benchmarks.cli.main import cli
-from benchmarks.running.brought import brought_models, is_source
+from benchmarks.running.custom_models import custom_models, is_source
 from tasks.models.cards import read_card
 
 
@@ -95,9 +95,9 @@ def test_a_model_may_not_take_the_name_of_a_reference_or_of_another(folder: Path
     text = f"torch:{folder / 'image-digits'}"
     assert read_card(folder / "image-digits").model == "noise-augmentation"
     with pytest.raises(InvalidOption, match="has a model called noise-augmentation already; write NAME=torch:"):
-        brought_models([text], registry, registry.tasks())
+        custom_models([text], registry, registry.tasks())
     with pytest.raises(InvalidOption, match="has a model called mine already"):
-        brought_models([f"mine={text}", f"mine={text}"], registry, registry.tasks())
-    found = brought_models([f"mine={text}", f"other={text}"], registry, registry.tasks())
+        custom_models([f"mine={text}", f"mine={text}"], registry, registry.tasks())
+    found = custom_models([f"mine={text}", f"other={text}"], registry, registry.tasks())
     assert found.names == ("mine", "other")
     assert found.models["image-digits"][0].hash == found.models["image-digits"][1].hash

@@ -16,7 +16,7 @@ from tasks.models.cards import CARD_FILE, Card, read_card
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class CustomModels:
     """models: by task. sources: how to load each again, by task and name."""
 
     models: Mapping[str, tuple[ModelRef, ...]]
@@ -33,9 +33,9 @@ def is_source(text: str, registry: Registry) -> bool:
     return bool(colon) and kind in {entry.name for entry in registry.all(SourceEntry)}
 
 
-def brought_models(
+def custom_models(
     texts: Sequence[str], registry: Registry, tasks: Sequence[TaskEntry], data: CustomData | None = None
-) -> Brought:
+) -> CustomModels:
     """Loads each model once, for its hash. tasks: those that are asked for. data: what they are measured on.
 
     Raises InvalidOption where a model does not say its task or has another's name, and ModelError.
@@ -56,7 +56,7 @@ def brought_models(
         defense = card.defense if card is not None else "none"
         models.setdefault(task.name, []).append(ModelRef(name, found.hash, defense, source=str(source)))
         sources[task.name, name] = str(source)
-    return Brought({task: tuple(found) for task, found in models.items()}, sources)
+    return CustomModels({task: tuple(found) for task, found in models.items()}, sources)
 
 
 def _named(text: str) -> tuple[str, str]:
