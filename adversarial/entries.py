@@ -7,14 +7,16 @@ default stands in its signature alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, get_args
 
-from adversarial.errors import InvalidThreat
+from adversarial.errors import DataError, InvalidThreat
 
 
 Code = str | Callable[..., Any]
+Norm = Literal["linf", "l2", "l1", "l0", "snr"]
 Access = Literal["gradient", "scores", "labels", "none", "surrogate"]
 Stage = Literal["test", "fit", "train", "native", "wrap", "detect"]
 
@@ -35,7 +37,8 @@ class SurfaceEntry:
     """Where an attacker may touch.
 
     norms: that bound a perturbation there. unit: of a budget, in words. offers: which needs of attacks it meets, and
-    which answers the tasks that are attacked there may give. code: a function from (inputs, threat) to a Space; empty
+    which answers the tasks that are attacked there may give. realisable: whether an attacker outside of the model can
+    carry it out; what is not never ranks. code: a function from (inputs, threat) to a Space; empty
     where a space needs more than these. largest: by norm, the budget that spans the whole range.
     """
 
@@ -48,6 +51,15 @@ class SurfaceEntry:
     offers: frozenset[str]
     code: Code = ""
     largest: Mapping[str, float] = field(default_factory=dict)
+    realisable: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z]+(-[a-z]+)*", self.name) or not set(self.norms) <= set(get_args(Norm)):
+            raise DataError(
+                f"surface {self.name}: expected a name of small letters and -, and norms of "
+                f"{', '.join(get_args(Norm))}, got {', '.join(self.norms)}"
+            )
+        _check_needs(self.name, self.offers)
 
     def check_norm(self, norm: str) -> None:
         """Raises InvalidThreat for a norm that bounds nothing here."""
@@ -70,7 +82,8 @@ class AttackEntry:
 
     code: of the stage `test` a function of a Problem, of `fit` one of the fit split's problems that returns the attack.
     access: what it asks of the model: gradient, scores, labels, none, or surrogate. needs: of NEEDS. params: what
-    differs from the function's own defaults. minimum_norm: whether it looks for the nearest success: it then runs
+    differs from the function's own defaults. goal: what is searched for, the task's own where it is empty.
+    minimum_norm: whether it looks for the nearest success: it then runs
     without a bound, and counts where its distance is within the budget.
     """
 
@@ -84,19 +97,24 @@ class AttackEntry:
     paper: str = ""
     stage: Stage = "test"
     params: Mapping[str, Any] = field(default_factory=dict)
+    goal: str = ""
     minimum_norm: bool = False
+
+    def __post_init__(self) -> None:
+        _check_needs(self.name, self.needs)
+        if self.access not in get_args(Access):
+            raise DataError(f"attack {self.name}: access is one of {', '.join(get_args(Access))}, not {self.access!r}")
 
     def lacks(self, offered: frozenset[str]) -> str:
         """Why the attack does not run where `offered` is all that there is; empty where it does."""
-        missing = [need for need in NEEDS if need in self.needs - offered]
-        return f"{self.name} needs {NEEDS[missing[0]]}" if missing else ""
+        return _lacks(self.name, self.needs, offered)
 
 
 @dataclass(frozen=True, slots=True)
 class DefenseEntry:
     """A defense. code: of the stage `train` a function from a Problem to a perturbation of a training batch.
 
-    params: what differs from the function's own defaults.
+    needs: of NEEDS. params: what differs from the function's own defaults.
     """
 
     kind: ClassVar[str] = "defense"
@@ -105,8 +123,16 @@ class DefenseEntry:
     code: Code
     summary: str
     stage: Stage = "train"
+    needs: frozenset[str] = frozenset()
     paper: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_needs(self.name, self.needs)
+
+    def lacks(self, offered: frozenset[str]) -> str:
+        """Why nothing is hardened with it where `offered` is all that there is; empty where it is."""
+        return _lacks(self.name, self.needs, offered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +204,14 @@ class ExecutorEntry:
     name: str
     code: Code
     summary: str
+
+
+def _check_needs(name: str, needs: object) -> None:
+    """Raises DataError for needs that nobody knows: an attack would then run everywhere, or nowhere."""
+    if not isinstance(needs, (frozenset, set)) or not needs <= NEEDS.keys():
+        raise DataError(f"{name}: needs are a set of {', '.join(NEEDS)}, got {needs!r:.80}")
+
+
+def _lacks(name: str, needs: frozenset[str], offered: frozenset[str]) -> str:
+    missing = [need for need in NEEDS if need in needs - offered]
+    return f"{name} needs {NEEDS[missing[0]]}" if missing else ""

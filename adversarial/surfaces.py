@@ -46,6 +46,7 @@ ENTRIES: Final = (
         unit="the vectors' own unit, over a whole sentence",
         offers=frozenset({"steps", "classes"}),
         code="adversarial.spaces.surfaces:embeddings",
+        realisable=False,
     ),
     SurfaceEntry(
         name="observations",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
-from adversarial.entries import Access
+from adversarial.entries import Access, Norm
 from adversarial.errors import InvalidThreat
 from adversarial.surfaces import ENTRIES
 
-
-Norm = Literal["linf", "l2", "l1", "l0", "snr"]
 
 NORMS: Final[tuple[str, ...]] = get_args(Norm)
 ACCESSES: Final[tuple[str, ...]] = get_args(Access)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from adversarial.borrowing import weights_device
 from adversarial.entries import AttackEntry, SurfaceEntry
-from adversarial.errors import DataError, InvalidOption, ModelError, RobustArenaError, UnknownName
+from adversarial.errors import DataError, InvalidOption, ModelError, RobustArenaError
 from adversarial.inputs import Inputs
 from adversarial.registry import resolve
+from adversarial.signatures import check_parameters
 from adversarial.victims import ModuleVictim, Victim, ask
 from tasks.measuring.arrays import ArrayTask
 
@@ -151,19 +151,9 @@ def _classes(victim: Victim, inputs: Inputs) -> int:
 
 
 def bound(entry: AttackEntry, params: Mapping[str, Any]) -> partial[Any]:
-    """The attack's function with its parameters. Raises InvalidOption that names the known ones."""
-    function = resolve(entry.code)
-    (_, *options) = inspect.signature(function).parameters.values()
-    known = {option.name: option.default for option in options}
-    for name, value in params.items():
-        if name not in known:
-            unknown = UnknownName.among(f"parameter of {entry.name}", name, known)
-            raise InvalidOption(f"{unknown}; it has {', '.join(known) or 'none'}")
-        kind = type(known[name])
-        fitting = {int: (int, np.integer), float: (int, float, np.number)}.get(kind, (kind,))
-        if known[name] is not None and (not isinstance(value, fitting) or isinstance(value, bool) != (kind is bool)):
-            raise InvalidOption(f"{entry.name}: {name} must be of type {kind.__name__}, got {value!r:.80}")
-    return partial(function, **{**entry.params, **params})
+    """The attack's function with its parameters. Raises InvalidOption as check_parameters does."""
+    check_parameters(entry, params)
+    return partial(resolve(entry.code), **{**entry.params, **params})
 
 
 def whole_number(name: str, value: object, least: int) -> int:

@@ -51,14 +51,17 @@ def train_model(
 
     torch.set_num_threads(threads)
     defense = defense_of(recipe, registry)
+    if defense is not None:
+        entry, threat = registry.task(task.name), registry.threat(recipe.threat)
+        if reason := registry.misfit(registry.defense(recipe.defense), threat, entry):
+            raise InvalidOption(f"{recipe.defense} does not fit {task.name}, {threat}: {reason}")
     folder.mkdir(parents=True, exist_ok=True)
     task.train(recipe, defense, folder, report)
     return read_card(folder)
 
 
-def compare_with_shipped(entry: TaskEntry, model: str, folder: Path) -> Reproduction:
+def compare_with_shipped(entry: TaskEntry, shipped: Card, trained: Card) -> Reproduction:
     """Compares a trained model with the one that ships: by hash, else by clean metric."""
-    shipped, trained = read_card(Path(entry.folder) / model), read_card(folder)
     if shipped.weights_sha256 == trained.weights_sha256:
         return Reproduction(True, f"the weights equal the shipped ones byte for byte ({shipped.weights_sha256[:12]})")
     metric = resolve(entry.code)().metric

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pickle
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from adversarial.entries import AttackEntry, SurfaceEntry
-from adversarial.errors import InvalidOption, InvalidThreat, UnknownName
+from adversarial.errors import DataError, InvalidOption, InvalidThreat, UnknownName
 from adversarial.registry import Registry
-from adversarial.signatures import check_parameters
+from adversarial.signatures import check_parameters, parameters
 from adversarial.surfaces import ENTRIES as SURFACES
 from adversarial.threats import Threat
 from benchmarks.catalog import catalog
@@ -27,7 +29,7 @@ from benchmarks.running.workplace import Workplace
 from benchmarks.suites.deriving import attacked_by
 from benchmarks.suites.mini_1 import SUITE as MINI_1
 from benchmarks.suites.mini_2 import SUITE as MINI_2
-from benchmarks.suites.suite import NONE
+from benchmarks.suites.suite import NONE, Suite, TrialSpec
 
 
 ROOT = Path(__file__).parent.parent
@@ -185,3 +187,81 @@ def test_an_executor_of_ones_own_measures_a_suite(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     order = re.findall(r"\[\d/2\] ok +image-digits/undefended/(\w+)/", done.output)
     assert order == ["fgsm", "none"]  # planned cheapest first
+
+
+def test_two_plugins_of_one_file_name_are_refused_and_one_twice_is_one(plugin: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / plugin.name
+    other.write_text(PLUGIN.replace("mine", "theirs"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"two plugin files are called own_attack\.py"):
+        catalog([plugin, other])
+    other.write_text(PLUGIN, encoding="utf-8")
+    assert catalog([plugin, other]).attack("mine").name == "mine"
+
+
+def test_a_parameter_without_a_default_is_refused() -> None:
+    def attack(problem: object, steps: int) -> None: ...
+
+    with pytest.raises(DataError, match="parameter steps without a default"):
+        check_parameters(AttackEntry("one", attack, "", "gradient"), {})
+
+
+def test_a_trial_says_what_its_attack_asks_for() -> None:
+    """Noise under a threat that allows gradients would count as a search."""
+    suite = Suite("toy@1", "", (TrialSpec("image-digits", "noise", "pixels-linf:0.1@gradient"),), {})
+    with pytest.raises(InvalidOption, match=r"noise asks for none, and its trial is pixels-linf:0\.1@gradient"):
+        plan_cells(suite, catalog(), Settings())
+
+
+def test_a_threat_that_names_an_access_leaves_attacks_that_ask_for_no_more_and_has_a_board_of_its_own() -> None:
+    found = attacked_by(MINI_1, catalog(), [catalog().attack("pgd")], "pixels-linf:0.1@gradient<=5")
+    assert found.name == "mini@1+pgd+pixels-linf-0.1-within-5"
+    assert {trial.threat for trial in found.trials} == {NONE, "pixels-linf:0.1@gradient<=5"}
+    with pytest.raises(InvalidOption, match=r"pgd asks for gradient, and pixels-linf:0\.1@scores does not allow it"):
+        attacked_by(MINI_1, catalog(), [catalog().attack("pgd")], "pixels-linf:0.1@scores")
+    names = {attacked_by(MINI_1, catalog(), [catalog().attack("pgd")], f"waveform-snr:{db}").name for db in (5, -5)}
+    assert len(names) == 2
+    with pytest.raises(InvalidOption, match="no attacker outside of a model can change its embeddings"):
+        attacked_by(MINI_1, catalog(), [catalog().attack("pgd")], "embeddings-l2:2")
+
+
+def test_a_goal_that_an_attack_is_made_for_comes_with_it() -> None:
+    found = attacked_by(MINI_1, catalog(), [catalog().attack("cw-ctc")])
+    assert {(trial.task, trial.attack, trial.goal) for trial in found.trials if trial.attack != NONE} == {
+        ("speech-digits", "cw-ctc", "target")
+    }
+
+
+def test_a_worker_with_other_surrogates_or_other_data_measures_nothing() -> None:
+    cells = [one for one in plan_cells(MINI_2, catalog(), Settings(limit=2)) if one.cell.task == "image-digits"]
+    transfer = next(one for one in cells if one.cell.attack == "transfer")
+    other = msgspec.structs.replace(transfer.cell, options={**transfer.cell.options, "surrogates": "a=b c=d"})
+    found = measure(dataclasses.replace(transfer, cell=other))
+    assert (found.result.status, found.machine_fault) == ("failed", True)
+    assert "other reference models" in found.result.reason
+    moved = msgspec.structs.replace(transfer.cell, data_hash="0" * 64)
+    assert "on other data" in measure(dataclasses.replace(transfer, cell=moved)).result.reason
+    assert measure(transfer).result.status == "ok"
+
+
+def test_a_plugin_runs_as_the_bytes_that_its_hash_is_of(tmp_path: Path) -> None:
+    """A compiled file beside it is trusted by time and size, and both may be those of other code."""
+    path = tmp_path / "quick.py"
+    for draws in (3, 4):
+        path.write_text(PLUGIN.replace("draws=3", f"draws={draws}"), encoding="utf-8")
+        os.utime(path, (1, 1))
+        assert parameters(catalog([path]).attack("mine")) == {"draws": draws}
+
+
+def test_names_and_needs_are_checked_where_they_are_registered() -> None:
+    with pytest.raises(DataError, match="needs are a set of steps"):
+        AttackEntry("one", print, "", "scores", needs={"stepz"})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="access is one of gradient"):
+        AttackEntry("one", print, "", "scoress")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="surface Mel: expected a name of small letters"):
+        SurfaceEntry("Mel", "", ("l2",), "", frozenset())
+    for entry in (3, AttackEntry("square/fast", print, "", "scores")):
+        with pytest.raises(DataError, match=r"registers 3|a name is letters"):
+            Registry().add(entry)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOption, match="NAME@VERSION"):
+        Suite("my-suite@1", "", (), {})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adversarial.errors import StoreError, UnknownName
+from adversarial.threats import Threat
 from benchmarks.catalog import catalog
 from benchmarks.running.cells import PlannedCell
 from benchmarks.running.executors import Executor, Process, Serial
@@ -41,9 +42,14 @@ class Silent:
 
 def planned_cells(*attacks: str, task: str = "image-digits", threat: str = THREAT) -> list[PlannedCell]:
     """The cells of some attacks on one model, eight examples each."""
-    trials = tuple(TrialSpec(task, name, NONE if name == NONE else threat, batch_size=4) for name in attacks)
+    registry = catalog([PLUGIN])
+
+    def reached(name: str) -> str:
+        return NONE if name == NONE else str(Threat.parse(threat).with_access(registry.attack(name).access))
+
+    trials = tuple(TrialSpec(task, name, reached(name), batch_size=4) for name in attacks)
     suite = Suite("toy@1", "", trials, {task: threat})
-    cells = plan_cells(suite, catalog([PLUGIN]), Settings(limit=8))
+    cells = plan_cells(suite, registry, Settings(limit=8))
     return [cell for cell in cells if cell.cell.model == "undefended"]
 
 

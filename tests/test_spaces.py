@@ -463,3 +463,23 @@ def test_where_features_may_only_be_added_nothing_is_taken_away(norm: str) -> No
     place = int(clean[0].argmax())
     removed.values[0, place] = 0.0
     assert space.distance(removed).tolist() == [float("inf"), 0.0, 0.0, 0.0]
+
+
+def test_a_tiny_unit_on_one_feature_gives_no_room_on_the_others() -> None:
+    """Of a range of millions of units a millionth is several: it is no tolerance for a budget of half a unit."""
+    scale, wall = torch.tensor([1e-6, 0.5, 0.5]), torch.full((3,), 4.0)
+    inputs = Inputs(torch.zeros(1, 3))
+    space = Ball(inputs, torch.full((1,), 0.5), geometry("linf"), scale=scale, low=-wall, high=wall)
+    far = Inputs(torch.tensor([[0.0, 0.6, 0.0]]))
+    assert float(space.distance(far)) == pytest.approx(1.2)
+    assert float(space.distance(far)) > float(space.radius + space.tolerance())
+    outside = Inputs(torch.tensor([[0.0, 4.1, 0.0]]))
+    assert float(space.distance(outside)) == float("inf")
+    honest = space.apply(space.project(torch.tensor([[1.0, 1.0, -1.0]])))
+    assert float(space.distance(honest)) <= float(space.radius + space.tolerance())
+
+
+def test_a_space_without_an_upper_wall_is_searched_in_l1() -> None:
+    space = Ball(Inputs(torch.zeros(2, 3)), torch.full((2,), 1.0), geometry("l1"), rising=True)
+    d = space.step(space.null(), torch.tensor([[1.0, 2.0, -3.0], [0.1, 0.0, 0.5]]), torch.full((2,), 1.0))
+    assert torch.allclose(d, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), atol=1e-5)

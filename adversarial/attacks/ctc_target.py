@@ -21,6 +21,7 @@ ENTRIES = (
         access="gradient",
         needs=frozenset({"transcripts", "steps"}),
         paper="https://arxiv.org/abs/1801.01944",
+        goal="target",
         minimum_norm=True,
     ),
 )

@@ -96,13 +96,17 @@ class Ball:
         if self._room is None:
             return length
         low, high = self._margins(values)
-        slack = 1e-6 * self._span()[:, None]
+        slack = self._slack(values)
         outside = (moved < self._rows(low) - slack) | (moved > self._rows(high) + slack)
         return torch.where(outside.any(1), torch.inf, length)
 
     def tolerance(self) -> Tensor:
         if not self.relative:  # a count is exact, and a millionth of a wide range may be more than 1
-            return self._span() * (1e-6 if self.geometry.convex else 0.0)
+            least = self._span() * (1e-6 if self.geometry.convex else 0.0)
+            if self.scale is None:
+                return least
+            # Where the unit is tiny on one feature the range is vast in units: that must not swallow the budget of all.
+            return torch.minimum(least, (1e-2 * self.radius.to(torch.float64)).clamp(min=1e-6))
         own = self._own_norm()
         return torch.where(own > 0, 1e-6 * self._span() / own.clamp(min=1e-12), 0.0)
 
@@ -159,6 +163,7 @@ class Ball:
         if self.scale is not None:
             slope = slope * self._rows(self.scale.expand_as(gradient).square())
         free = self._rows(torch.where(gradient > 0, room[1] - d, d - room[0])).clamp(min=0)
+        free = torch.where(torch.isinf(free), length[:, None], free)  # no feature moves further than that
         order = slope.abs().argsort(dim=1, descending=True, stable=True)
         free = torch.where(slope == 0, 0.0, free).gather(1, order)
         before = free.cumsum(1) - free
@@ -242,6 +247,14 @@ class Ball:
         low = torch.zeros_like(low) if self.rising else low
         high = torch.full_like(values, torch.inf) if self.high is None else (self.high - values).clamp_(min=0)
         return low, high
+
+    def _slack(self, values: Tensor) -> Tensor:
+        """What rounding may do at the ends of the input range, in units of distance; [batch or 1, features or 1]."""
+        span = self._span()[:, None]
+        if self.scale is None or self.low is None or self.high is None:
+            return 1e-6 * span
+        own = self._rows((self.high - self.low).to(torch.float64).expand_as(values[:1]))
+        return 1e-6 * torch.where(torch.isfinite(own), own, span)
 
     def _span(self) -> Tensor:
         """The input range in units of distance; where it is open, the size of what may lie in it; float64 [batch]."""

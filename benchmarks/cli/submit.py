@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +40,7 @@ TOKEN_VARIABLE: Final = "ROBUSTARENA_TOKEN"
 @click.option("--task", required=True, help="Which task the model is for.")
 @click.option("--name", required=True, help="What the entry is called on boards.")
 @click.option("--suite", default="mini", show_default=True, help="Which trials it meets; boards keep suites apart.")
-@click.option("--defense", default="none", show_default=True, help="What hardens the model, in a few words.")
+@click.option("--defense", help="What hardens the model, in a few words; what its card says by default.")
 @click.option("--link", default="", metavar="URL", help="Where the model is described.")
 @click.option("--licence", default="", help="Of the weights, such as apache-2.0.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first examples: for trying out; a board of its own.")
@@ -55,7 +57,7 @@ def submit(
     task: str,
     name: str,
     suite: str,
-    defense: str,
+    defense: str | None,
     link: str,
     licence: str,
     limit: int | None,
@@ -85,11 +87,14 @@ def submit(
     token, registry = _token(to), catalog(plugins)
     source = parse(model, registry)
     found = suite_named(registry, suite)
-    facts = _facts(name, task, defense, link, licence)
+    facts = _facts(name, task, defense or "none", link, licence)
     check_entry(facts, found, registry)
     private = signing_key(key)
     data = None if custom is None else custom.prepared(registry.task(task), out / FOLDER)
     submission = _checked(source, facts, registry, data, despite_problems)
+    if defense is None:
+        said = str(submission.model.facts.get("defense", "none"))
+        submission = dataclasses.replace(submission, entry=_facts(name, task, said, link, licence))
     settings = Settings(limit=limit, data=data)
     cells, folder = cells_of(submission, found, registry, settings), RunFolder(out)
     plan = folder.extend_plan(as_plan(found, cells, settings))
@@ -98,7 +103,7 @@ def submit(
     where = bundle or Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.rab")
     bundle_id = pack(where, submission, plan.suite, cells, folder, private)
     _signed(where, bundle_id, private)
-    _tell(plan, folder, submission, registry, settings)
+    _tell(plan, folder, submission, registry, settings, plugins)
     if not submission.model.carried:
         click.echo(
             "the bundle carries no model, so nobody can ask it again: on boards the entry stays claimed", err=True
@@ -161,7 +166,14 @@ def _checked(
     return Submission(facts, str(source), model)
 
 
-def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Registry, settings: Settings) -> None:
+def _tell(
+    plan: Plan,
+    folder: RunFolder,
+    submission: Submission,
+    registry: Registry,
+    settings: Settings,
+    plugins: Sequence[Path],
+) -> None:
     from benchmarks.submitting.standing import command_for, standing
     from leaderboard.scoring.board import build_board
 
@@ -169,7 +181,7 @@ def _tell(plan: Plan, folder: RunFolder, submission: Submission, registry: Regis
     readable = settings.data is None or settings.data.manifest.reference_models
     references = registry.task(entry.task).models if readable else ()
     board = build_board(plan, folder.results(plan), folder.journal())
-    how = command_for(plan.suite.removesuffix(settings.suffix), entry.task, settings, folder.path)
+    how = command_for(plan.suite.removesuffix(settings.suffix), entry.task, settings, folder.path, plugins)
     for line in standing(board, entry.task, entry.name, references, how):
         click.echo(line)
 

@@ -42,10 +42,12 @@ def train(
     from adversarial.registry import resolve
     from benchmarks.catalog import catalog
     from benchmarks.training import compare_with_shipped, recipe_with, train_model
+    from tasks.models.cards import read_card
 
     name, _, reference = model.partition("/")
     if bool(reference) == bool(defense):
-        raise click.UsageError(f"expected TASK/MODEL, or TASK with --defense, got {model!r}; see `robustarena list`")
+        came = f"{model} with --defense" if defense else model
+        raise click.UsageError(f"expected TASK/MODEL, or TASK with --defense NAME, got {came}; see `robustarena list`")
     if params and not defense:
         raise click.UsageError("--param is for --defense; a reference model has its recipe")
     registry = catalog(plugins)
@@ -56,10 +58,11 @@ def train(
     recipe = recipe_with(task, defense, params) if defense else task.recipes[reference]
     recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
     folder = to or Path("trained") / name / recipe.model
+    shipped = read_card(Path(entry.folder) / recipe.model) if compare else None  # before it may be written over
     card = train_model(task, recipe, registry, folder, threads, click.echo)
     click.echo(f"{folder}: {', '.join(f'{key} {value:.4f}' for key, value in card.clean.items())}")
-    if compare:
-        report = compare_with_shipped(entry, recipe.model, folder)
+    if shipped is not None:
+        report = compare_with_shipped(entry, shipped, card)
         click.echo(report.text)
         if not report.agrees:
             raise click.exceptions.Exit(1)

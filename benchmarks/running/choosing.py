@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adversarial.entries import AttackEntry
-from adversarial.errors import UnknownName
+from adversarial.errors import InvalidOption, UnknownName
 from adversarial.registry import Registry
 from benchmarks.running.cells import ModelRef, PlannedCell
 from benchmarks.running.custom_models import custom_models, is_source
@@ -54,6 +54,8 @@ def choose(
     planned = plan_cells(found, registry, settings, models)
     filters.check(cell.cell for cell in planned)
     cells = tuple(cell for cell in planned if filters.admit(cell.cell))
+    if not cells:
+        raise InvalidOption(f"no cell of {found.name} is of all that was asked for: see `robustarena plan {suite}`")
     return Choice(found, planned, cells, Workplace.of(plugins, settings.data, settings.device, sources))
 
 

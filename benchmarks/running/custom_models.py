@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from adversarial.entries import SourceEntry, TaskEntry
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, ModelError, RobustArenaError
 from adversarial.registry import Registry
 from benchmarks.running.cells import ModelRef
 from tasks.data import CustomData
-from tasks.models import Source, load_source, parse
+from tasks.models import LoadedModel, Source, load_source, parse
 from tasks.models.cards import CARD_FILE, Card, read_card
+
+
+SAMPLE: Final = 8  # examples that a model is asked about before anything is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,6 @@ def custom_models(
 
     Raises InvalidOption where a model does not say its task or has another's name, and ModelError.
     """
-    import torch
-
     models: dict[str, list[ModelRef]] = {}
     sources: dict[tuple[str, str], str] = {}
     for text in texts:
@@ -52,11 +54,33 @@ def custom_models(
         name = given or (card.model if card is not None else _plain(source))
         if name in task.models or (task.name, name) in sources:
             raise InvalidOption(f"{text}: {task.name} has a model called {name} already; write NAME={location}")
-        found = load_source(source, task, registry, torch.device("cpu"), data)
+        found = _checked(source, task, registry, data)
         defense = card.defense if card is not None else "none"
         models.setdefault(task.name, []).append(ModelRef(name, found.hash, defense, source=str(source)))
         sources[task.name, name] = str(source)
     return CustomModels({task: tuple(found) for task, found in models.items()}, sources)
+
+
+def _checked(source: Source, task: TaskEntry, registry: Registry, data: CustomData | None) -> LoadedModel:
+    """The model, where it answers the task's examples in the form that the task reads. Raises ModelError."""
+    import torch
+
+    from adversarial.victims import ask
+    from tasks.data.making import task_of
+
+    device = torch.device("cpu")
+    try:
+        found = load_source(source, task, registry, device, data)
+        made = task_of(task, data)
+        inputs, _ = made.sample(SAMPLE, device)
+        fault = made.fault(ask(found.victim, inputs), inputs, found.others)
+    except RobustArenaError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{source}: {type(error).__name__}: {error}") from error
+    if fault:
+        raise ModelError(f"{source}: {fault}; `robustarena check` says more")
+    return found
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from adversarial.entries import TaskEntry
 from adversarial.errors import (
     DeadlineReached,
     MachineFault,
@@ -28,7 +29,7 @@ from benchmarks.running.cells import PlannedCell
 from benchmarks.running.workplace import NOWHERE, Workplace
 from benchmarks.suites.suite import NONE
 from leaderboard.records.record import Cell, Cost, Diagnostic, Result, Status
-from tasks.data import open_data
+from tasks.data import CustomData, open_data
 from tasks.models.cards import model_hash
 
 
@@ -128,6 +129,7 @@ def _measure(planned: PlannedCell, place: Workplace, start: float) -> tuple[Resu
         surrogates=tuple(task.load_victim(Path(entry.folder) / name, device) for name in planned.surrogates),
         half=cell.dtype == "bfloat16",
     )
+    _check_supplies(planned, entry, None if data is None else open_data(data))
     ledger = Ledger(deadline=start + planned.timeout_seconds)
     measurement = task.measure(victim, trial, ledger)
     return as_result(planned, task, measurement, ledger)
@@ -174,6 +176,17 @@ def _check_plugins(cell: Cell, registry: Registry) -> None:
     for origin, digest in cell.plugins.items():
         if registry.plugins.get(origin) != digest:
             raise MachineFault(f"{cell.label} was planned with another {origin} than the one that is here")
+
+
+def _check_supplies(planned: PlannedCell, entry: TaskEntry, data: CustomData | None) -> None:
+    """Raises MachineFault where other surrogates or other data are here than those that the cell was planned with."""
+    cell = planned.cell
+    found = " ".join(f"{name}={model_hash(Path(entry.folder) / name)}" for name in planned.surrogates)
+    if found != cell.options.get("surrogates", ""):
+        raise MachineFault(f"{cell.label} was planned with other reference models than those that are here")
+    data_hash = resolve(entry.data_hash) if data is None else data.data_hash
+    if data_hash(cell.split) != cell.data_hash:
+        raise MachineFault(f"{cell.label} was planned on other data than those that are here")
 
 
 @lru_cache(maxsize=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from adversarial.entries import AttackEntry, TaskEntry
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, ModelError
 from adversarial.registry import Registry, resolve
 from adversarial.signatures import parameters
 from benchmarks.running.cells import ModelRef, PlannedCell
@@ -82,6 +82,9 @@ def references(task: TaskEntry, settings: Settings) -> list[ModelRef]:
     """A task's reference models, where they read the settings' data."""
     data = settings.data
     reads = data is None or (data.task == task.name and data.manifest.reference_models)
+    for name in task.models if reads else ():
+        if not (Path(task.folder) / name).is_dir():
+            raise ModelError(f"{task.name}/{name} is not trained yet: robustarena train {task.name}/{name}")
     return [ModelRef.reference(task, name) for name in task.models] if reads else []
 
 
@@ -108,7 +111,14 @@ def _planned(
     data_hash: Callable[[str], str] = resolve(task.data_hash) if data is None else data.data_hash
     reason = None
     if trial.threat != NONE:
-        reason = registry.misfit(attack, registry.threat(trial.threat), task) or None
+        threat = registry.threat(trial.threat)
+        reason = registry.misfit(attack, threat, task) or None
+        if reason is None and threat.access != attack.access:
+            # An attack that never asks the model would count as a search.
+            raise InvalidOption(
+                f"{suite.name}: {attack.name} asks for {attack.access}, and its trial is {trial.threat}; write "
+                f"{threat.with_access(attack.access)}"
+            )
     surrogates = {}
     if attack.access == "surrogate" and reason is None:
         # A model is never its own surrogate: that would be a white-box attack by another name.
@@ -139,7 +149,7 @@ def _planned(
         threads=settings.threads,
         plugins=registry.plugins_of(task, attack, *surfaces),
         versions=_versions(task.libraries),
-        options=_options(trial, attack, surrogates, data_hash(FIT_SPLIT)) if reason is None else {},
+        options=_options(trial, attack, surrogates, data_hash) if reason is None else {},
     )
     return PlannedCell(
         cell=cell,
@@ -157,17 +167,19 @@ def _planned(
     )
 
 
-def _options(trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Path], fit_hash: str) -> dict[str, Scalar]:
+def _options(
+    trial: TrialSpec, attack: AttackEntry, surrogates: Mapping[str, Path], data_hash: Callable[[str], str]
+) -> dict[str, Scalar]:
     options: dict[str, Scalar] = {}
     if trial.curve:
-        options["curve"] = " ".join(f"{share:g}" for share in trial.curve)
+        options["curve"] = " ".join(f"{share:.12g}" for share in trial.curve)
     if trial.queue != 1:
         options["queue"] = trial.queue
     if attack.minimum_norm:
         options["minimum_norm"] = True
     if attack.stage == "fit":
         options["fit_split"] = FIT_SPLIT
-        options["fit_data"] = fit_hash
+        options["fit_data"] = data_hash(FIT_SPLIT)
     if surrogates:
         options["surrogates"] = " ".join(f"{name}={model_hash(folder)}" for name, folder in surrogates.items())
     return options

@@ -31,11 +31,12 @@ def standing(board: Board, task: str, entry: str, references: Sequence[str], mea
         yield f"  to measure {which} beside it: {measuring}"
 
 
-def command_for(suite: str, task: str, settings: Settings, out: Path) -> str:
+def command_for(suite: str, task: str, settings: Settings, out: Path, plugins: Sequence[Path] = ()) -> str:
     """The command that measures the reference models as the submitted model was."""
     words = ["robustarena", "run", suite, "--task", task]
     words += [] if settings.limit is None else ["--limit", str(settings.limit)]
     words += [] if settings.data is None else ["--data", str(settings.data.folder)]
+    words += [part for plugin in plugins for part in ("--plugin", str(plugin))]
     return shlex.join([*words, "--out", str(out)])
 
 

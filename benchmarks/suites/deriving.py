@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,10 +16,16 @@ from benchmarks.suites.suite import NONE, Suite, TrialSpec
 def attacked_by(suite: Suite, registry: Registry, attacks: Sequence[AttackEntry], threat: str = "") -> Suite:
     """The clean passes of a suite's tasks, and these attacks on each task that they fit, under its ranking threat.
 
-    threat: in place of the ranking threats; only the tasks that are attacked there are left. The suite is named after
-    attacks and threat. Raises InvalidOption where nothing fits, InvalidThreat and UnknownName.
+    threat: in place of the ranking threats; only the tasks that are attacked there are left, and where it names an
+    access, only the attacks that ask for no more. The suite is named after attacks and threat. Raises InvalidOption
+    where nothing fits or nothing may rank, InvalidThreat and UnknownName.
     """
     given = registry.threat(threat) if threat else None
+    if given is not None and not registry.surface_of(given).realisable:
+        raise InvalidOption(
+            f"no attacker outside of a model can change its {given.surface}, so nothing is ranked there; measure it "
+            "from Python: robustarena.attack(...)"
+        )
     trials: list[TrialSpec] = []
     ranking: dict[str, str] = {}
     reasons: list[str] = []
@@ -29,7 +34,10 @@ def attacked_by(suite: Suite, registry: Registry, attacks: Sequence[AttackEntry]
         if reached.surface not in task.surfaces:
             reasons.append(f"{name} is not attacked on {reached.surface}")
             continue
-        lacks = [registry.misfit(attack, reached, task) for attack in attacks]
+        lacks = [
+            registry.misfit(attack, reached, task) or (_denied(attack, reached) if "@" in threat else "")
+            for attack in attacks
+        ]
         reasons += [f"{name}: {reason}" for reason in lacks if reason]
         fitting = [attack for attack, reason in zip(attacks, lacks, strict=True) if not reason]
         if fitting:
@@ -47,6 +55,13 @@ def attacked_by(suite: Suite, registry: Registry, attacks: Sequence[AttackEntry]
     )
 
 
+def _denied(attack: AttackEntry, threat: Threat) -> str:
+    """Why an attack asks for more than a threat allows; empty where it does not."""
+    allowed = {"none", threat.access}
+    return "" if attack.access in allowed else f"{attack.name} asks for {attack.access}, and {threat} does not allow it"
+
+
 def _plain(threat: Threat) -> str:
-    """A threat as part of a board's name, which is a file's name, too."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", threat.place)
+    """A threat as part of a board's name, which is a file's name, too: no two threats have one name."""
+    queries = "" if threat.query_limit is None else f"-within-{threat.query_limit}"
+    return threat.place.replace(":-", "-minus-").replace(":", "-").replace("*", "-share-") + queries

@@ -3,16 +3,19 @@ one gets the next version."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from adversarial.entries import AttackEntry
+from adversarial.errors import InvalidOption
 from adversarial.registry import Registry
 from adversarial.threats import Threat
 
 
 NONE: Final = "none"
+_NAME: Final = re.compile(r"[A-Za-z0-9_.]+@[0-9]+(\+[A-Za-z0-9_.@+<=*-]+)?")  # what follows + are attacks and a threat
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,21 @@ class Suite:
     unrealisable: tuple[str, ...] = ()
     timeout_seconds: float = 600.0
 
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidOption(f"a suite is called NAME@VERSION, such as mini@2, not {self.name!r:.80}")
+
     def trial(
         self, task: str, attack: AttackEntry, threat: Threat, params: Mapping[str, Any] | None = None, seed: int = 0
     ) -> TrialSpec:
-        """A further trial of a task as the suite's own are run: its goal, and as many rows at once."""
-        like = next(trial for trial in self.trials if trial.task == task and trial.threat != NONE)
+        """A further trial of a task as the suite's own are run: its goal, unless the attack has one, and as many rows
+        at once."""
+        own = [trial for trial in self.trials if trial.task == task]
+        like = next((trial for trial in own if trial.threat != NONE), own[0])
         reached = str(threat.with_access(attack.access))
-        return TrialSpec(task, attack.name, reached, dict(params or {}), like.goal, like.batch_size, seed)
+        return TrialSpec(
+            task, attack.name, reached, dict(params or {}), attack.goal or like.goal, like.batch_size, seed
+        )
 
 
 def suite_named(registry: Registry, name: str) -> Suite:

@@ -13,7 +13,7 @@ from adversarial.answers import Context
 from adversarial.audit import audit
 from adversarial.best import Best
 from adversarial.diagnostics import Trace
-from adversarial.errors import QueryLimitReached
+from adversarial.errors import AuditFailure, QueryLimitReached
 from adversarial.goals import Goal, RaiseLoss
 from adversarial.inputs import Inputs
 from adversarial.keys import Keys
@@ -107,6 +107,16 @@ def disturbed(case: Case, threat: Threat, defense: Defense, share: float) -> Ten
     """The perturbations that a train-stage defense shows to a model that learns, none on the rows that a keyed coin
     leaves out. share: of the rows that it picks."""
     d = defense(Problem(case.victim, case.space, RaiseLoss(case.goal), threat, case.keys, early_stopping=False))
+    null = case.space.null()
+    if not isinstance(d, Tensor) or d.shape != null.shape or d.dtype != null.dtype:
+        found = f"{d.dtype} {list(d.shape)}" if isinstance(d, Tensor) else type(d).__name__
+        raise AuditFailure(f"a defense returns perturbations, {null.dtype} {list(null.shape)}; got {found}")
+    with torch.no_grad():
+        within = (
+            case.space.distance(case.space.apply(d)) <= case.space.radius.to(torch.float64) + case.space.tolerance()
+        )
+    if not bool(within.all()):
+        raise AuditFailure(f"the defense goes beyond {threat} in {int((~within).sum())} of {len(within)} rows")
     if share >= 1:
         return d
     chosen = case.keys.fold("share").uniform((1,)) < share

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from adversarial.errors import InvalidOption
+from adversarial.errors import InvalidOption, ModelError
 from adversarial.keys import Keys
 from adversarial.ledger import Ledger
 from adversarial.problem import Problem
@@ -74,6 +76,8 @@ def train_static(
             optimiser.step()
             schedule.step()
             total, rows = total + float(losses.detach().sum()), rows + len(batch.ids)
+        if not math.isfinite(total):
+            raise ModelError(f"{recipe.model}: the training loss is {total} in epoch {epoch + 1}; nothing is written")
         report(f"{recipe.model}: epoch {epoch + 1}/{recipe.epochs}, training loss {total / rows:.4f}")
     module.eval()
     return _clean_loss(task, victim, recipe)
@@ -124,8 +128,7 @@ def write_model(
         weights_sha256=digest,
         clean={},
         clean_loss=clean_loss,
-        command=f"robustarena train {task.name}"
-        + (f"/{recipe.model}" if recipe.model in task.recipes else f" --defense {recipe.defense}"),
+        command=f"robustarena train {task.name}{_how(task, recipe)}",
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
     write_card(folder, card)
@@ -134,6 +137,14 @@ def write_model(
     card = Card(**{**_fields(card), "clean": {task.metric.name: round(measured.metric(), 6)}})
     write_card(folder, card)
     return card
+
+
+def _how(task: Task, recipe: Recipe) -> str:
+    """What follows the task in the command that makes a model again."""
+    if recipe.model in task.recipes:
+        return f"/{recipe.model}"
+    params = "".join(f" --param {name}={json.dumps(value)}" for name, value in recipe.defense_params.items())
+    return f" --defense {recipe.defense}{params} --epochs {recipe.epochs}"
 
 
 def _fields(card: Card) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,6 +129,9 @@ def load_source(
         fitting = [one.name for one in registry.all(SourceEntry) if one.code or one.name in task.loaders]
         raise ModelError(f"{entry.name}: models do not fit {task.name}; it takes {', '.join(fitting)}")
     loaded: LoadedModel = resolve(code)(source, task, device, data)
+    if supplied := registry.plugins_of(entry):  # how a plugin reads the files is part of what the model is
+        digest = hashlib.sha256(json.dumps([loaded.hash, supplied], sort_keys=True).encode()).hexdigest()
+        loaded = replace(loaded, hash=digest)
     carried = registry.find(SourceEntry, loaded.source.kind).carried
     return loaded if carried else replace(loaded, files={})
 
