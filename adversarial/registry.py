@@ -143,6 +143,8 @@ class Registry:
         path = path.resolve()
         if not path.is_file():
             raise DataError(f"no plugin file at {path}")
+        if path.suffix != ".py":
+            raise DataError(f"{path} is not a Python file; a plugin's name ends in .py")
         origin, content = f"plugin {path.name}", path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if self._plugins.get(origin) == digest:
