@@ -147,6 +147,17 @@ def test_a_kind_of_a_plugin_is_loaded_like_any_other(tmp_path: Path) -> None:
         load_source(parse("mine/undefended", known), known.task("mine"), known, CPU)
 
 
+def test_how_a_plugin_reads_a_model_is_part_of_what_the_model_is(tmp_path: Path) -> None:
+    """The same files, read in another way, are another model: its numbers must not stand under the first one's id."""
+    hashes = []
+    for text in (PLUGIN, PLUGIN + "# a change\n"):
+        (tmp_path / "plugin.py").write_text(text)
+        known = catalog([tmp_path / "plugin.py"])
+        hashes.append(load_source(parse("zeros:here", known), known.task(DIGITS), known, CPU).hash)
+    assert len({*hashes, "0" * 64}) == 3
+    assert loaded("image-digits/undefended", DIGITS).hash == loaded("reference:image-digits/undefended", DIGITS).hash
+
+
 # torch: and reference:
 
 
