@@ -45,3 +45,20 @@ def datasets_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", _cache)
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an honest bundle."""
+    from test_bundle import everything_in, small
+
+    folder = tmp_path_factory.mktemp("genuine") / "entry"
+    small().write(folder)
+    return everything_in(folder)
+
+
+@pytest.fixture(scope="module")
+def zipped(genuine: dict[str, bytes]) -> bytes:
+    from broken_bundles import packed
+
+    return packed(genuine)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_bundle import KEY, STRANGER, everything_in, small
-from test_bundle_refusals import Files, bound, packed, put, signed
+from broken_bundles import Files, bound, packed, put, signed
+from test_bundle import KEY, STRANGER, everything_in
 
 from leaderboard.bundle import zip_layout
 from leaderboard.bundle.errors import BundleError
@@ -58,13 +58,6 @@ def watched() -> Iterator[list[str]]:
         yield seen
     finally:
         _watching.remove(seen)
-
-
-@pytest.fixture(scope="module")
-def genuine(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("genuine") / "entry"
-    small().write(folder)
-    return everything_in(folder)
 
 
 def flip(data: bytes, draw: random.Random) -> bytes:

@@ -14,12 +14,12 @@ import pytest
 import speech_models
 import torch
 import transformers
+from broken_bundles import bound, packed
 from click.testing import CliRunner, Result
 from serving import ROOT, Place, end, place, reaches, serving, state, until
 from stable_baselines3 import PPO
 from stores import KEY
 from test_bundle import everything_in
-from test_bundle_refusals import bound, packed
 
 from adversarial.inputs import Inputs
 from benchmarks.cli.main import cli

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+from broken_bundles import Files, packed
 from serving import Place, place, post, serving, state, until
 from sqlalchemy import select
 from stores import make_bundle
 from test_bundle import everything_in, small
 from test_bundle_fuzz import DAMAGED, damaged
-from test_bundle_refusals import Files, packed
 
 from leaderboard.database.engine import open_database
 from leaderboard.database.models import Event, Job, StoredBundle, StoredEntry

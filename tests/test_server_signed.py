@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_bundle_refusals as refusals
-from test_bundle import KEY, everything_in, evidence_of, own_cell, small
+import test_bundle_contents as refusals
+from broken_bundles import ATTACKED, CLEAN, Files, bound, packed, signed
+from test_bundle import KEY, evidence_of, own_cell
+from test_bundle_contents import PICKLES
 from test_bundle_fuzz import BYTES, edit
-from test_bundle_refusals import ATTACKED, CLEAN, PICKLES, Files, bound, packed, signed
 from test_server_fuzz import Server, detail_of, is_well, kept, running, sent
 
 from leaderboard.bundle.errors import BundleError
@@ -30,13 +31,6 @@ SIGNED_NONSENSE = 1_000
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(tmp_path_factory.mktemp("signed")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def genuine(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("genuine") / "entry"
-    small().write(folder)
-    return everything_in(folder)
 
 
 def cases(test: Any) -> list[Any]:
